@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/* The whole public interface of liblineup, in the order of its stages: context, probe (vectors, subjects), gallery, search. */
+#ifndef LINEUP_H
+#define LINEUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Conventions, for every function unless its comment says otherwise:
+ *
+ * - It returns 0, or a negative errno value. Results leave through the last pointers, which are untouched on failure.
+ * - What went wrong is said once, as one line of text, through the context's log callback before the function returns.
+ * - Option structs start with their own size: set .size = sizeof(the struct) and zero the rest. Zero means "the default", so
+ *   that a struct can grow without a new function. A larger size than the library knows is refused with -E2BIG unless every
+ *   byte it does not know is zero.
+ * - *_destroy, *_close and *_abort accept NULL.
+ * - An object may be used by one thread at a time, and by different threads one after the other. A context may be used by
+ *   all threads at once. A gallery opened for reading may be shared by any number of searchers, each in its own thread.
+ * - The library never prints, exits, aborts, starts a process or installs a signal handler.
+ * - Text is UTF-8. Times are seconds since 1970-01-01T00:00:00Z. Sizes are bytes.
+ */
+
+#define LINEUP_VERSION_MAJOR 0
+#define LINEUP_VERSION_MINOR 1
+#define LINEUP_VERSION_PATCH 0
+
+/* Limits. What passes one of them is refused with -EINVAL or -E2BIG and a message that names the limit. */
+enum {
+	LINEUP_DIM_MAX = 4096,           /* components of a template */
+	LINEUP_SUBJECT_BYTES_MAX = 64,   /* bytes of a subject id, without the NUL */
+	LINEUP_MODEL_BYTES_MAX = 64,     /* bytes of a model id, without the NUL */
+	LINEUP_LISTS_MAX = 64,           /* named lists of one gallery */
+	LINEUP_LIST_NAME_BYTES_MAX = 32, /* bytes of a list's name, without the NUL; of [A-Za-z0-9_.-] */
+	LINEUP_K_MAX = 4096,             /* candidates per probe */
+	LINEUP_PROBES_MAX = 1024,        /* probes that share one pass over the gallery; more make more passes */
+	LINEUP_THREADS_MAX = 256,
+	LINEUP_DIGEST_BYTES = 32,
+	LINEUP_OP_ID_BYTES = 16,
+};
+
+/* ---- context ---------------------------------------------------------------------------------------------------------- */
+
+enum lineup_log_level {
+	LINEUP_LOG_ERROR = 0,   /* why a call failed */
+	LINEUP_LOG_WARNING = 1, /* the call works, in a lesser way; said once per context and cause */
+	LINEUP_LOG_INFO = 2,
+};
+
+/* Receives one line without a newline; @message is valid during the call only. May be called from any thread. */
+typedef void lineup_log_fn(void *arg, enum lineup_log_level level, const char *message);
+
+/*
+ * Told of progress now and then, from the thread that made the call. @done of @total, in the unit the call names; @total is 0
+ * while unknown. Returning false asks the call to stop: it undoes what it began and returns -ECANCELED.
+ */
+typedef bool lineup_progress_fn(void *arg, uint64_t done, uint64_t total);
+
+struct lineup_ctx_options {
+	uint32_t size;
+	uint32_t reserved; /* zero */
+	lineup_log_fn *log; /* NULL: messages are dropped */
+	void *log_arg;
+};
+
+struct lineup_ctx;
+
+/* Creates a context; @options may be NULL. Errors: -ENOMEM, -E2BIG. It must outlive every object made with it. */
+int lineup_ctx_create(const struct lineup_ctx_options *options, struct lineup_ctx **ctx);
+void lineup_ctx_destroy(struct lineup_ctx *ctx);
+
+/* "0.1.0"; static. */
+const char *lineup_version(void);
+
+/* ---- probe: vectors and subjects from files ------------------------------------------------------------------------------ */
+
+enum lineup_dtype {
+	LINEUP_FLOAT32 = 0,
+	LINEUP_FLOAT64 = 1,
+};
+
+/*
+ * A block of vectors in the caller's memory: rows x dim values of @dtype, row after row, without gaps. They need not have
+ * length 1: wherever vectors enter the library each is divided by its Euclidean norm (float64) and rounded to float32 once.
+ * A row with a NaN, an infinity or only zeros is refused with -EINVAL.
+ */
+struct lineup_matrix {
+	const void *data;
+	uint64_t rows;
+	uint32_t dim;
+	enum lineup_dtype dtype;
+};
+
+struct lineup_vectors;
+
+/*
+ * Opens a file of vectors for reading from front to back: .npy 1.0 to 3.0 (float16, float32, float64, little or big endian;
+ * 2-D, C order), .fvecs or .bvecs, told apart by the name's ending; "-" reads standard input, told apart by its first bytes
+ * (.npy) or else taken for .fvecs. The buffers behind it are kept out of core dumps and erased when it is closed.
+ * Errors: -ENOENT, -EACCES ..., -EINVAL (not such a file: the message names file and reason).
+ */
+int lineup_vectors_open(struct lineup_ctx *ctx, const char *path, struct lineup_vectors **vectors);
+/* As lineup_vectors_open, from memory, which is borrowed until the close. @name is used in messages and for its ending. */
+int lineup_vectors_open_memory(struct lineup_ctx *ctx, const char *name, const void *data, size_t size,
+			       struct lineup_vectors **vectors);
+void lineup_vectors_close(struct lineup_vectors *vectors);
+/* Components per row, and how lineup_vectors_read delivers them (float16 and bytes are widened to float32, exactly). */
+uint32_t lineup_vectors_dim(const struct lineup_vectors *vectors);
+enum lineup_dtype lineup_vectors_dtype(const struct lineup_vectors *vectors);
+/* Rows in the file, or UINT64_MAX where only its end will tell (a pipe of .fvecs). */
+uint64_t lineup_vectors_rows(const struct lineup_vectors *vectors);
+/*
+ * Reads up to @rows_max next rows into @data, [rows_max][dim] of the dtype above. *@rows is 0 at the end of the file. Every row is
+ * checked: a truncated row, a NaN, an infinity, only zeros, a second dimension: -EINVAL, the message names file, row and reason.
+ */
+int lineup_vectors_read(struct lineup_vectors *vectors, void *data, uint64_t rows_max, uint64_t *rows);
+
+/* One line of a subjects file. */
+struct lineup_subject {
+	char name[LINEUP_SUBJECT_BYTES_MAX + 1];
+	int64_t expires;  /* 0: never */
+	uint32_t lists;   /* how many names follow */
+	char list[LINEUP_LISTS_MAX][LINEUP_LIST_NAME_BYTES_MAX + 1];
+};
+
+struct lineup_subjects;
+
+/*
+ * Opens a CSV file (RFC 4180) with the header subject[,lists][,expires]; other columns are ignored, in any order. lists: names
+ * separated by ';' (or, in a quoted field, ','). expires: as lineup_time_parse reads it. "-" reads standard input.
+ */
+int lineup_subjects_open(struct lineup_ctx *ctx, const char *path, struct lineup_subjects **subjects);
+int lineup_subjects_open_memory(struct lineup_ctx *ctx, const char *name, const void *data, size_t size,
+				struct lineup_subjects **subjects);
+void lineup_subjects_close(struct lineup_subjects *subjects);
+/* Reads the next row. *@more is false at the end of the file. -EINVAL names file, line and reason. */
+int lineup_subjects_read(struct lineup_subjects *subjects, struct lineup_subject *subject, bool *more);
+
+/* Whether @name may be a subject id: 1 to 64 bytes of UTF-8 without control characters; and a list name; 0 or -EINVAL, silently. */
+int lineup_subject_check(const char *name);
+int lineup_list_check(const char *name);
+/*
+ * Reads a time: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, a number of seconds since 1970, +Nd, +Nh, +Nm or +Ns after @now; "" and "never"
+ * are 0. -EINVAL, silently, for anything else.
+ */
+int lineup_time_parse(const char *text, int64_t now, int64_t *time);
+
+/* ---- gallery ---------------------------------------------------------------------------------------------------------- */
+
+struct lineup_gallery;
+
+enum lineup_store {
+	LINEUP_STORE_FLOAT32 = 0,
+	LINEUP_STORE_FLOAT16 = 1, /* templates are rounded to float16 when enrolled; scores are exact for what was stored */
+};
+
+struct lineup_gallery_create_options {
+	uint32_t size;
+	uint32_t dim;             /* 1 to LINEUP_DIM_MAX; required */
+	const char *model;        /* id of the model the templates come from; NULL: "unspecified" */
+	enum lineup_store store;
+	uint32_t reserved;        /* zero */
+};
+
+enum lineup_gallery_flags {
+	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
+};
+
+struct lineup_gallery_options {
+	uint32_t size;
+	uint32_t flags;    /* enum lineup_gallery_flags */
+	const char *model; /* NULL: any; else a gallery of another model is refused with -EMEDIUMTYPE */
+};
+
+/*
+ * Creates an empty gallery in the new directory @path and opens it for writing. On failure nothing is left behind.
+ * Errors: -EEXIST, -EINVAL, -ENOSPC, -EIO ...
+ */
+int lineup_gallery_create(struct lineup_ctx *ctx, const char *path, const struct lineup_gallery_create_options *options,
+			  struct lineup_gallery **gallery);
+
+/*
+ * Opens a gallery. Reading sees the state committed at this moment, whatever writers do later (lineup_gallery_refresh moves on).
+ * Errors: -ENOENT; -EBUSY another writer has it (the message names it); -EBADMSG a checksum, a size or a field is wrong (the
+ * message names file, offset and reason); -ENOTSUP written by a newer format version; -EMEDIUMTYPE another model.
+ * A torn end of the journal, from a crash during an operation that was never acknowledged, is cut off by a writer, with a warning.
+ */
+int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct lineup_gallery_options *options,
+			struct lineup_gallery **gallery);
+void lineup_gallery_close(struct lineup_gallery *gallery);
+
+/* Moves a gallery opened for reading to the state committed now; on failure it stays where it was. Searchers made from it keep theirs. */
+int lineup_gallery_refresh(struct lineup_gallery *gallery);
+
+struct lineup_gallery_info {
+	uint32_t dim;
+	enum lineup_store store;
+	char model[LINEUP_MODEL_BYTES_MAX + 1];
+	uint8_t model_digest[LINEUP_DIGEST_BYTES]; /* BLAKE2b-256 of the model id */
+	uint8_t digest[LINEUP_DIGEST_BYTES]; /* of the history of operations up to sequence; equal histories, equal digests */
+	uint64_t sequence;        /* of the newest operation; they are numbered 1, 2, 3 ... in the order of commitment */
+	uint64_t templates;       /* that a search can find, expired ones included */
+	uint64_t templates_deleted; /* still on disk, until compaction */
+	uint64_t subjects;        /* with at least one template */
+	uint64_t templates_next;  /* the id the next template gets; ids are never used twice */
+	uint32_t segments;
+	uint32_t lists;
+	char list[LINEUP_LISTS_MAX][LINEUP_LIST_NAME_BYTES_MAX + 1];
+	uint64_t journal_bytes;
+	uint64_t journal_templates;
+	uint64_t bytes;           /* of all files */
+	uint64_t scan_bytes;      /* that one pass of a search reads */
+	uint32_t format;          /* version of the format */
+};
+
+void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gallery_info *info);
+
+/* The bit of the list @name in this gallery, as used in masks; -ENOENT with a message if it has none such. */
+int lineup_gallery_list(const struct lineup_gallery *gallery, const char *name, uint64_t *mask);
+
+/*
+ * An enrolment: begin, add any number of times, commit. All its rows are one operation, there after commit returns 0 (which is
+ * after it is durable) and absent otherwise. One enrolment at a time per gallery, which must be open for writing.
+ */
+struct lineup_enrol;
+
+struct lineup_enrol_options {
+	uint32_t size;
+	uint32_t reserved;                   /* zero */
+	uint8_t op_id[LINEUP_OP_ID_BYTES];   /* all zero: a random one. An id the gallery has seen makes the enrolment a no-op */
+};
+
+struct lineup_enrol_batch {
+	struct lineup_matrix vectors;
+	const char *const *subjects; /* [rows]; NULL: each row a subject of its own, named by its template id in decimal */
+	const uint64_t *lists;       /* [rows] masks; NULL: on no list */
+	const int64_t *expires;      /* [rows]; NULL: never; 0: never */
+};
+
+struct lineup_enrol_result {
+	uint64_t sequence;       /* of this operation */
+	uint64_t template_first; /* the rows got template_first, template_first + 1, ... in the order they were added */
+	uint64_t rows;
+	uint8_t op_id[LINEUP_OP_ID_BYTES];
+	bool repeated;           /* the op_id had been enrolled before: this is that operation's result, nothing changed */
+};
+
+int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol_options *options, struct lineup_enrol **enrol);
+/* The bit for the list @name, which comes into being with the commit if the gallery has none such. -ENOSPC: no 65th list. */
+int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *mask);
+/* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
+int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
+/* Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. */
+int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
+void lineup_enrol_abort(struct lineup_enrol *enrol);
+
+enum lineup_delete_what {
+	LINEUP_DELETE_SUBJECT = 1,  /* all its templates */
+	LINEUP_DELETE_TEMPLATE = 2,
+};
+
+struct lineup_delete_options {
+	uint32_t size;
+	enum lineup_delete_what what;
+	const char *subject;
+	uint64_t template_id;
+	uint8_t op_id[LINEUP_OP_ID_BYTES]; /* as for enrolment */
+};
+
+struct lineup_delete_result {
+	uint64_t sequence;
+	uint64_t rows; /* templates that were deleted */
+	uint8_t op_id[LINEUP_OP_ID_BYTES];
+	bool repeated;
+};
+
+/* One atomic operation, durable when it returns 0. -ENOENT: no such subject or template. @result may be NULL. */
+int lineup_gallery_delete(struct lineup_gallery *gallery, const struct lineup_delete_options *options,
+			  struct lineup_delete_result *result);
+
+struct lineup_compact_result {
+	uint64_t rows_dropped;  /* deleted templates that left the files */
+	uint64_t bytes_before;
+	uint64_t bytes_after;
+	uint32_t files_held;    /* old files that other processes still read: overwritten and removed by the next writer or compaction */
+};
+
+/*
+ * Rewrites the gallery without its deleted templates, overwrites the old files and removes them. Ids, order, digest and sequence
+ * stay. @progress (may be NULL) is told rows. @result may be NULL.
+ */
+int lineup_gallery_compact(struct lineup_gallery *gallery, lineup_progress_fn *progress, void *progress_arg,
+			   struct lineup_compact_result *result);
+
+/*
+ * Reads and verifies every byte of the gallery: checksums, padding, order, counts, and that codes, columns and indexes follow
+ * from the records. -EBADMSG at the first fault, which the message names. @progress is told bytes.
+ */
+int lineup_gallery_check(struct lineup_gallery *gallery, lineup_progress_fn *progress, void *progress_arg);
+
+/* One template as stored, for lineup_gallery_read. */
+struct lineup_template {
+	uint64_t id;
+	uint64_t lists;
+	int64_t expires;
+	char subject[LINEUP_SUBJECT_BYTES_MAX + 1];
+	const float *vector; /* [dim]; valid during the callback */
+};
+
+/* Calls @each for every template that is not deleted, in the order of ids, until it returns non-zero, which is then returned. */
+int lineup_gallery_read(struct lineup_gallery *gallery, int (*each)(void *arg, const struct lineup_template *t), void *arg);
+
+/* ---- search ----------------------------------------------------------------------------------------------------------- */
+
+enum lineup_residency {
+	LINEUP_RESIDENCY_AUTO = 0, /* resident once a second pass is needed and the memory is there; streamed until then */
+	LINEUP_RESIDENT = 1,       /* codes in memory before the first search; -ENOMEM if they do not fit in memory_max */
+	LINEUP_STREAMED = 2,       /* every pass reads the disk; memory does not grow with the gallery */
+};
+
+struct lineup_search_setup {
+	uint32_t size;
+	uint32_t threads;        /* 0: one per CPU this process may use */
+	const char *backend;     /* NULL or "auto"; "scalar", "avx2", "avx512", "neon": -ENOTSUP where the CPU has it not */
+	enum lineup_residency residency;
+	uint32_t probes_max;     /* that share a pass; 0: LINEUP_PROBES_MAX */
+	uint64_t memory_max;     /* for a resident gallery; 0: 80 % of the memory available */
+	uint32_t stream_bytes;   /* of the ring of blocks; 0: 128 MiB */
+	uint32_t k_max;          /* largest k that will be asked; 0: 128 */
+	uint32_t candidates_max; /* rows per probe that wait for re-ranking; 0: chosen. When they are full they are re-ranked early */
+	uint32_t reserved;       /* zero */
+	lineup_progress_fn *progress; /* of a load and of each pass, in bytes */
+	void *progress_arg;
+};
+
+struct lineup_searcher;
+
+/*
+ * Makes a searcher over the gallery's present state and allocates all that a search needs. The state is kept even when @gallery is
+ * refreshed or closed. Errors: -ENOMEM, -ENOTSUP (backend), -EBADMSG, -EIO (resident load).
+ */
+int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *setup, struct lineup_searcher **searcher);
+void lineup_searcher_destroy(struct lineup_searcher *searcher);
+
+enum lineup_search_per {
+	LINEUP_PER_SUBJECT = 0,  /* the k best distinct subjects, each by its best template */
+	LINEUP_PER_TEMPLATE = 1, /* the k best templates */
+};
+
+enum lineup_search_flags {
+	LINEUP_SEARCH_THRESHOLD = 1 << 0, /* use .threshold */
+};
+
+struct lineup_search_options {
+	uint32_t size;
+	uint32_t flags;     /* enum lineup_search_flags */
+	uint32_t k;         /* 1 to k_max */
+	enum lineup_search_per per;
+	float threshold;    /* candidates score at least this */
+	uint32_t reserved;  /* zero */
+	uint64_t lists;     /* mask: templates on any of these lists; 0: all templates */
+	int64_t now;        /* templates with 0 < expires <= now do not match; 0: the clock */
+};
+
+struct lineup_candidate {
+	uint64_t template_id;
+	float score; /* cosine */
+	char subject[LINEUP_SUBJECT_BYTES_MAX + 1];
+};
+
+/* What a search did. Rows are counted once per pass, comparisons once per probe as well. */
+struct lineup_search_facts {
+	uint8_t gallery_digest[LINEUP_DIGEST_BYTES];
+	uint64_t sequence;       /* the state that was searched */
+	uint64_t rows;           /* templates in that state, as stored: deleted ones that still take part in a pass included */
+	uint64_t rows_scanned;   /* over all passes */
+	uint64_t rows_reranked;  /* over all probes */
+	uint64_t bytes_read;     /* from disk by the passes; 0 when resident */
+	uint32_t passes;
+	uint32_t threads;
+	bool resident;
+	const char *backend;     /* static */
+	const char *io;          /* "memory", "io_uring", "pread"; static */
+	double seconds;          /* from call to return */
+	double seconds_scan;     /* of it, the passes */
+	double seconds_rerank;   /* of it, the re-ranking after the passes */
+};
+
+/*
+ * Finds the best candidates for each of @probes. @candidates is [probes->rows][options->k], best first; @counts[i] says how many
+ * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
+ * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
+ * and the options only: score descending, then template id ascending.
+ * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer.
+ */
+int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
+		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
+
+/*
+ * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the index
+ * without a pass over the gallery. @candidates is [probes->rows]. -ENOENT: the gallery has no such subject, or only expired templates.
+ */
+int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *probes, const char *subject, int64_t now,
+		  struct lineup_candidate *candidates);
+
+/*
+ * The backends this build has, one call for each, "scalar" first: its name, and why it cannot run here (NULL: it can, and its
+ * self-test passed).
+ */
+void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

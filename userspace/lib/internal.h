@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* What every stage of the library uses: the context, messages, memory, small arithmetic. Grouped by the file that defines it. */
+#ifndef LINEUP_INTERNAL_H
+#define LINEUP_INTERNAL_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lineup.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define LINEUP_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* Files are little endian and columns are used where they lie: the library runs on little-endian machines only. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "lineup needs a little-endian machine");
+
+static inline uint64_t round_up(uint64_t n, uint64_t multiple)
+{
+	return (n + multiple - 1) / multiple * multiple;
+}
+
+/* ctx.c */
+
+enum lineup_once { /* warnings that a context gives once */
+	LINEUP_ONCE_URING,      /* io_uring refused: pread instead */
+	LINEUP_ONCE_DIRECT,     /* no O_DIRECT on this file system */
+	LINEUP_ONCE_REGISTER,   /* buffers not registered (RLIMIT_MEMLOCK) */
+	LINEUP_ONCE_HUGEPAGE,   /* no huge pages */
+	LINEUP_ONCE_LOCK,       /* probe memory not locked (RLIMIT_MEMLOCK): it may be swapped */
+	LINEUP_ONCE_SELFTEST,   /* a backend failed its self-test */
+	LINEUP_ONCE_RECORDS,    /* records not resident: re-ranking reads the files */
+	LINEUP_ONCE_COUNT,
+};
+
+struct lineup_ctx {
+	lineup_log_fn *log;
+	void *log_arg;
+	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
+	void *io_arg;
+	atomic_bool said[LINEUP_ONCE_COUNT];
+};
+
+/* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */
+int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
+void lineup_warn(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
+void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...) LINEUP_PRINTF(3, 4);
+/*
+ * Copies a caller's option struct of @user->size bytes (its first field) into @options of @size bytes, zero-filled; NULL @user gives
+ * zeros. -EINVAL: size smaller than 4; -E2BIG: unknown bytes that are not zero. Logs.
+ */
+int lineup_options_copy(struct lineup_ctx *ctx, const char *what, void *options, size_t size, const void *user);
+
+/* memory.c */
+
+/* Zeroed pages kept out of core dumps and, where the limit allows, out of swap; erased by the free. For probes and templates. */
+void *lineup_secret_alloc(struct lineup_ctx *ctx, size_t size);
+void lineup_secret_free(void *p, size_t size);
+/* Zeroed, 2 MiB aligned pages, huge where the kernel has them. */
+void *lineup_pages_alloc(struct lineup_ctx *ctx, size_t size);
+void lineup_pages_free(void *p, size_t size);
+
+/* crc32c.c */
+
+/* CRC-32C (Castagnoli) of @size bytes, continuing from @crc (0 to begin). */
+uint32_t lineup_crc32c(uint32_t crc, const void *data, size_t size);
+
+/* half.c: IEEE 754 binary16, round to nearest even */
+
+float lineup_half_to_float(uint16_t half);
+uint16_t lineup_half_from_float(float value);
+
+#endif
