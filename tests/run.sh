@@ -262,7 +262,7 @@ stages_include_only_stages_to_their_left()
 {
 	local row="
 		lineup internal io ctx memory crc32c half
-		probe vectors subjects text
+		probe source vectors subjects when
 		gallery block manifest segment journal enrol snapshot
 		stream
 		score
