@@ -48,7 +48,8 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 # -fvisibility=hidden: lineup.h makes its own functions visible, liblineup.map exports them.
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
-INCLUDE := -D_GNU_SOURCE -Iuserspace/include -Iuserspace/lib
+# The program knows the library by lineup.h only.
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
@@ -138,7 +139,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS := $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \

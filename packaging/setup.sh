@@ -6,9 +6,14 @@ set -eu
 cd "$(dirname "$0")"
 export LC_ALL=C
 
+# A package without an architecture in its name is this machine's, even if another architecture's is installed too.
 is_installed()
 {
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+	case $1 in
+	*:*) architecture=${1#*:} ;;
+	*) architecture=$(dpkg --print-architecture) ;;
+	esac
+	dpkg-query -W -f '${Architecture} ${db:Status-Status}\n' "$1" 2>/dev/null | grep -qxE "($architecture|all) installed"
 }
 
 can_be_installed()
@@ -32,13 +37,20 @@ run_as_root()
 	fi
 }
 
+install_missing()
+{
+	# shellcheck disable=SC2086 # a list of words
+	run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+}
+
 missing=
 for purpose in "${@:-build}"; do
+	if [ "$purpose" = cross ] && [ "$(uname -m)" = aarch64 ]; then
+		continue
+	fi
 	words=$(sed 's/#.*//' packages.txt | awk -v purpose="$purpose" '$2 == purpose { print $1 }')
 	for package in $words; do
-		if ! command -v dpkg-query >/dev/null; then
-			missing="$missing $package"
-		elif ! is_installed "$package"; then
+		if ! command -v dpkg-query >/dev/null || ! is_installed "$package"; then
 			missing="$missing $package"
 		fi
 	done
@@ -66,5 +78,8 @@ for package in $missing; do
 		break
 	fi
 done
-# shellcheck disable=SC2086 # a list of words
-run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+if ! install_missing; then
+	echo "lineup: that failed; once more with fresh package lists"
+	run_as_root apt-get update -q
+	install_missing
+fi

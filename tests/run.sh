@@ -6,7 +6,8 @@
 # case counts. Logs are kept in build/check/. The last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed.
 
 cd "$(dirname "$0")/.." || exit 1
-exec 2>&1
+exec </dev/null 2>&1
+shopt -s nullglob
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CC CFLAGS CPPFLAGS LDFLAGS CROSS_COMPILE SANITIZE WERROR V DESTDIR PREFIX
 export LC_ALL=C.UTF-8
 
@@ -533,10 +534,12 @@ for stage; do
 		exit 2
 	fi
 	begin=$SECONDS
+	counted=$((passed + failed + skipped))
 	case $many in
 	*[[:space:]]"$stage"[[:space:]]*) "$stage" ;;
 	*) one "$stage" ;;
 	esac
+	[ $((passed + failed + skipped)) != "$counted" ] || record failed "$stage" "ran no test"
 	printf '%4d s  %s (%d passed, %d failed, %d skipped so far)\n' $((SECONDS - begin)) "$stage" "$passed" "$failed" "$skipped"
 done
 
