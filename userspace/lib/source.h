@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes of an input file, a pipe or the caller's memory, read once from front to back: what the file readers stand on. */
+/* Bytes of a file, a pipe or the caller's memory, read once from front to back: what the file readers stand on. */
 #ifndef LINEUP_SOURCE_H
 #define LINEUP_SOURCE_H
 

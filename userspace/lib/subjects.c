@@ -44,8 +44,7 @@ struct lineup_subjects {
 	char text[RECORD_BYTES_MAX + COLUMNS_MAX];
 };
 
-/* ---- names
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 /* Decodes one character of strict UTF-8 (shortest form, no surrogates, at most U+10FFFF); its bytes, or 0. */
 static int utf8_decode(const unsigned char *s, uint32_t *code)
@@ -107,8 +106,7 @@ int lineup_list_check(const char *name)
 	return list_fits(name, strnlen(name, LINEUP_LIST_NAME_BYTES_MAX + 1)) ? 0 : -EINVAL;
 }
 
-/* ---- records
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- records ---------------------------------------------------------------------------------------------------- */
 
 static int fail(struct lineup_subjects *s, uint64_t line, const char *reason)
 {
@@ -227,11 +225,9 @@ static int record_read(struct lineup_subjects *s)
 
 _Static_assert(RECORD_BYTES_MAX == 65536, "the messages above say 65536");
 
-/* ---- rows
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------- */
 
-/* Whether @name is a known column's but for blanks and case: it would be passed over in silence, and with it what it
- * says. */
+/* Whether @name is a known column's but for blanks and case: it would be passed over in silence, with all it says. */
 static bool nearly(const char *name, const char *known)
 {
 	size_t length = strlen(known);
@@ -342,8 +338,7 @@ static int row_parse(struct lineup_subjects *s, struct lineup_subject *subject)
 	return lists_parse(s, subject);
 }
 
-/* ---- the interface
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the interface ---------------------------------------------------------------------------------------------- */
 
 static int subjects_open(struct lineup_ctx *ctx, const char *name, bool memory, const void *data, size_t size,
 			 struct lineup_subjects **subjects)

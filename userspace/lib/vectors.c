@@ -16,8 +16,7 @@ struct lineup_vectors {
 	int err;	  /* of a read that failed; every later one returns it in silence */
 };
 
-/* ---- values
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 
 static void float32_copy(void *out, const uint8_t *in, uint32_t dim)
 {
@@ -133,8 +132,7 @@ static enum lineup_row_fault float64_fault(const double *values, uint32_t dim)
 	return LINEUP_ROW_INF;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 static int32_t row_dimension(const uint8_t *prefix)
 {
@@ -277,8 +275,7 @@ uint64_t lineup_vectors_rows(const struct lineup_vectors *vectors)
 	return vectors->layout.rows;
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Refuses the next row if it is not all there or has a dimension of its own. */
 static int row_check_extent(struct lineup_vectors *v)
@@ -327,8 +324,7 @@ static int row_read(struct lineup_vectors *v, void *out)
 	return 1;
 }
 
-/* After the last of a known number of rows nothing may follow: with the last rows' batch, so that none of them is
- * used. */
+/* Nothing may follow the last of a known number of rows. Checked with their batch, so that none of it is used. */
 static int end_check(struct lineup_vectors *v)
 {
 	int err = lineup_source_peek(&v->source, 1);

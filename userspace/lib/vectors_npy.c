@@ -184,8 +184,7 @@ static void header_parse(const uint8_t *dict, size_t size, struct header *header
 		header->fault = "lacks one of descr, fortran_order and shape";
 }
 
-/* Reads magic, version and length; @dict is there to be read then, and to be skipped. @data_at: where the rows begin
- * in the file. */
+/* Reads magic, version and length; @dict is there to be read then, and to be skipped; the rows are at @data_at. */
 static int preamble_read(struct lineup_source *source, struct text *dict, uint64_t *data_at)
 {
 	size_t length_bytes, preamble, length;
