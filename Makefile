@@ -12,11 +12,9 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/te
 LIBS := -luring -lsodium -lpthread -lm
 
 all: $(BUILD)/liblineup.a
-$(BUILD)/userspace/lib/score_avx2.o: ARCH := -mavx2 -mfma -mf16c
-$(BUILD)/userspace/lib/score_avx512.o: ARCH := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(WARN) $(CPP) $(STD) $(ARCH) -MMD -c $< -o $@
+	$(CC) $(CFLAGS) $(WARN) $(CPP) $(STD) -MMD -c $< -o $@
 $(BUILD)/liblineup.a: $(LIB_OBJ)
 	rm -f $@ && ar rcs $@ $^
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/liblineup.a
