@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Files of vectors: rows of .fvecs and .bvecs, files, pipes and standard input; bad ones are refused, by file, row and reason.
+// Files of vectors: rows of .fvecs and .bvecs, files, pipes and standard input; bad ones are refused, by file, row
+// and reason.
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -37,7 +38,8 @@ static const char *file_make(const char *name)
 	return path;
 }
 
-/* ---- .fvecs, .bvecs --------------------------------------------------------------------------------------------- */
+/* ---- .fvecs, .bvecs ---------------------------------------------------------------------------------------------
+ */
 
 static void fvecs_rows_are_read(void **state)
 {
@@ -178,7 +180,8 @@ static void an_empty_file_is_refused(void **state)
 	BLOB_REFUSED("a.npy", "does not begin with");
 }
 
-/* ---- files and pipes -------------------------------------------------------------------------------------------- */
+/* ---- files and pipes --------------------------------------------------------------------------------------------
+ */
 
 static void path_refused(const char *path, int err, const char *reason)
 {
@@ -261,7 +264,8 @@ static void *feed_run(void *arg)
 	return NULL;
 }
 
-/* Reads the blob through a fifo of the name @name; the vectors are closed here. Returns what opening or reading did. */
+/* Reads the blob through a fifo of the name @name; the vectors are closed here. Returns what opening or reading did.
+ */
 static int fifo_read(const char *name, size_t step_max, float *data, uint64_t rows_max, uint64_t *rows)
 {
 	char path[256];
@@ -449,7 +453,8 @@ static void rows_across_the_ends_of_the_buffer_are_whole(void **state)
 	free(row);
 }
 
-/* Bytes of this process's memory that a core dump leaves out, from the flags the kernel shows; -1 where it does not. */
+/* Bytes of this process's memory that a core dump leaves out, from the flags the kernel shows; -1 where it does not.
+ */
 static long undumped_bytes(void)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");

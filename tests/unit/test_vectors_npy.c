@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// .npy files: what NumPy writes reads as written; a header or a row that is wrong is refused, by file, row and reason.
+// .npy files: what NumPy writes reads as written; a header or a row that is wrong is refused, by file, row and
+// reason.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,7 +88,8 @@ static void arrays_that_are_not_2d_are_refused(void **state)
 
 static void dtypes_that_are_no_floats_are_refused_by_name(void **state)
 {
-	static const char *const descr[] = { "<i4", "=f4", "|f4", "f4", "<f16", "|b1", "<c8", "|u1", "<U3", "|O", "", "<f", "<f44", ">F4" };
+	static const char *const descr[] = { "<i4", "=f4", "|f4", "f4", "<f16", "|b1",	"<c8",
+					     "|u1", "<U3", "|O",  "",	"<f",	"<f44", ">F4" };
 	char quoted[32];
 
 	(void)state;
@@ -276,7 +278,8 @@ static void header_lengths_are_bounded(void **state)
 	BLOB_REFUSED("a.npy", "truncated: 2 of 65535 bytes");
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------------------------
+ */
 
 struct special {
 	const char *descr;
@@ -291,7 +294,8 @@ static const struct special specials[] = {
 	  0x8000000000000000 },
 };
 
-/* Three rows of seven ones, but for component @at of row 2, which is @bits, and with it (@whole_row) the rest of that row. */
+/* Three rows of seven ones, but for component @at of row 2, which is @bits, and with it (@whole_row) the rest of that
+ * row. */
 static void special_make(const struct special *s, char order, uint64_t bits, int at, bool whole_row)
 {
 	char descr[8];
