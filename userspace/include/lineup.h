@@ -147,7 +147,7 @@ int lineup_subject_check(const char *name);
 int lineup_list_check(const char *name);
 /*
  * Reads a time: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, a number of seconds since 1970, +Nd, +Nh, +Nm or +Ns after @now; "" and "never"
- * are 0. -EINVAL, silently, for anything else.
+ * are 0. -EINVAL, silently, for anything else, and for a date or a span that comes to 0: it would read as never.
  */
 int lineup_time_parse(const char *text, int64_t now, int64_t *time);
 
