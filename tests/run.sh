@@ -286,7 +286,7 @@ stages_include_only_stages_to_their_left()
 	local row="
 		lineup internal io ctx memory crc32c half pool
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot
+		gallery block manifest segment journal enrol snapshot change files lookup pages state table
 		stream
 		score
 		topk
