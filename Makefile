@@ -83,6 +83,9 @@ STATIC := $(BUILD)/liblineup.a
 SHARED := $(BUILD)/liblineup.so.$(VERSION)
 PROGRAM := $(if $(CLI_OBJ),$(BUILD)/lineup)
 
+# For the targets that build and then run: all CPUs, unless make was told already.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
+
 ifneq ($(V),1)
 Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
@@ -108,7 +111,7 @@ setup:
 
 demo:
 	$(Q)packaging/setup.sh build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all
 	$(Q)BUILD='$(BUILD)' tests/demo.sh
 
 check:
@@ -126,7 +129,7 @@ bench-programs: $(BENCH)
 
 # Fuzzers are a build of their own: the library must carry the coverage counters too.
 fuzz:
-	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE=address,undefined,fuzzer-no-link fuzzers
+	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE=address,undefined,fuzzer-no-link $(PARALLEL) fuzzers
 	$(Q)set -e; for f in $(notdir $(FUZZERS)); do \
 		mkdir -p $(BUILD)/fuzz/found/$$f; \
 		echo "$$f: $(FUZZ_SECONDS) s"; \
