@@ -99,7 +99,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case THRESHOLD: status = parse_threshold(cli, optarg, &job->options); break;
 		case LISTS: status = cli_parse_names(cli, "--lists", optarg, &job->lists); break;
 		case PER: status = cli_parse_word(cli, "--per", optarg, per, &word); break;
-		case NOW: status = cli_parse_time(cli, "--now", optarg, &job->options.now); break;
+		case NOW: status = cli_parse_now(cli, "--now", optarg, &job->options.now); break;
 		case RESIDENT: status = parse_residency(cli, LINEUP_RESIDENT, &job->setup); break;
 		case STREAM: status = parse_residency(cli, LINEUP_STREAMED, &job->setup); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &job->format); break;

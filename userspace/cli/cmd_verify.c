@@ -46,7 +46,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case PROBES: job->probes.path = optarg; break;
 		case SUBJECT: job->subject = optarg; break;
 		case MODEL: job->model = optarg; break;
-		case NOW: status = cli_parse_time(cli, "--now", optarg, &job->now); break;
+		case NOW: status = cli_parse_now(cli, "--now", optarg, &job->now); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &job->format); break;
 		case 'h': *done = true; return cli_help(cli, help);
 		default: return CLI_USAGE;
