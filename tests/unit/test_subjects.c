@@ -85,8 +85,7 @@ static void bytes_refused(const char *text, size_t size, int line, const char *r
 
 #define REFUSED(text, line, reason) bytes_refused(text, sizeof(text) - 1, line, reason)
 
-/* ---- what is read -----------------------------------------------------------------------------------------------
- */
+/* ---- what is read ----------------------------------------------------------------------------------------------- */
 
 static void the_three_columns_are_read(void **state)
 {
@@ -225,8 +224,7 @@ static void a_failed_read_leaves_the_results(void **state)
 	lineup_subjects_close(s);
 }
 
-/* ---- what is refused --------------------------------------------------------------------------------------------
- */
+/* ---- what is refused -------------------------------------------------------------------------------------------- */
 
 static void a_header_is_needed(void **state)
 {
@@ -426,8 +424,7 @@ static void files_and_standard_input_are_read(void **state)
 	unlink(path);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 
 /* Writes @code as UTF-8 of @length bytes, whether that is its shortest form or not. */
 static void encode(uint32_t code, int length, char *out)

@@ -38,8 +38,7 @@ static const char *file_make(const char *name)
 	return path;
 }
 
-/* ---- .fvecs, .bvecs ---------------------------------------------------------------------------------------------
- */
+/* ---- .fvecs, .bvecs --------------------------------------------------------------------------------------------- */
 
 static void fvecs_rows_are_read(void **state)
 {
@@ -180,8 +179,7 @@ static void an_empty_file_is_refused(void **state)
 	BLOB_REFUSED("a.npy", "does not begin with");
 }
 
-/* ---- files and pipes --------------------------------------------------------------------------------------------
- */
+/* ---- files and pipes -------------------------------------------------------------------------------------------- */
 
 static void path_refused(const char *path, int err, const char *reason)
 {
