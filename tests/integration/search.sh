@@ -9,12 +9,12 @@ results_are_those_of_an_independent_search()
 	vectors random gallery.npy 700 33 1
 	vectors random probes.npy 20 33 2
 	lineup enrol g --vectors gallery.npy
-	vectors best gallery.npy probes.npy 12 >want
 	lineup search g --probes probes.npy -k 12 --per template --format tsv >found
-	cut -f1,2,4,5 found | diff want -
+	vectors judge gallery.npy probes.npy 12 found
 	# Each row is a subject of its own, named by the row.
 	lineup search g --probes probes.npy -k 12 --format tsv >found
-	cut -f1-3,5 found | diff want -
+	vectors judge gallery.npy probes.npy 12 found
+	awk -F '\t' '$3 != $4 { exit 1 }' found
 }
 
 backends_threads_and_residency_do_not_change_results()
@@ -89,7 +89,8 @@ expired_templates_do_not_match()
 	equal "$(found_at 2020-01-01)" 'a b '
 	equal "$(found_at 2030-06-01T11:59:59Z)" 'a b '
 	equal "$(found_at 2030-06-01T12:00:00Z)" 'b '
-	lineup search g --probes gallery.npy --format tsv | cut -f3 | grep -qx c && return 1
+	lineup search g --probes gallery.npy --format tsv | cut -f3 >found
+	no grep -qx c found
 	status 1 lineup verify g --probes gallery.npy --subject a --now 2031-01-01
 	says 'subject a' 'expired'
 }
@@ -157,7 +158,7 @@ the_table_speaks_of_candidates_only()
 	lineup search g --probes a.npy >found
 	grep -q 'candidates' found
 	grep -q 'a person decides' found
-	grep -qiE 'match|identif|recogni' found && return 1
+	no grep -qiE 'match|identif|recogni' found
 	grep -q "gallery $(lineup info g --format json | python3 -c 'import json; print(json.loads(input())["digest"][:12])')" found
 }
 
@@ -171,7 +172,8 @@ verify_scores_the_best_template_of_the_subject()
 	printf '0\t1\tann\t1\t0.948683\n1\t1\tann\t0\t0.000000\n' | sed 's/\t-0\.0/\t0.0/' | diff - <(sed 's/-0\.000000/0.000000/' found)
 	lineup verify g --probes probes.npy --subject bob --format json >found
 	equal "$(field template found)" 2
-	lineup verify g --probes probes.npy --subject bob | grep -qE '^ +0 +2 +0\.447214$'
+	lineup verify g --probes probes.npy --subject bob >found
+	grep -qE '^ +0 +2 +0\.447214$' found
 	vectors random many.npy 3000 2 1
 	lineup verify g --probes many.npy --subject bob --format tsv | cut -f1 | diff <(seq 0 2999) -
 }

@@ -6,7 +6,7 @@
     vectors.py header FILE DICT BYTES         .npy with this header and so many bytes of 1.0
     vectors.py take FILE FROM COUNT OUT       rows of a float32 .npy
     vectors.py shape FILE                     prints "ROWS DIM TYPE"
-    vectors.py best GALLERY PROBES K          prints "probe rank row score", by cosine, then by row
+    vectors.py judge GALLERY PROBES K FOUND   whether lines of --format tsv are the K best rows by cosine, then by row
     vectors.py same A B                       whether two float32 .npy have the same rows, up to length and rounding
 """
 import ast
@@ -54,12 +54,20 @@ def cosine(a, b):
     return math.fsum(x * y for x, y in zip(a, b)) / math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
 
 
-def best(gallery, probes, k):
+def judge(gallery, probes, k, found):
     gallery = read(gallery)[0]
+    with open(found, encoding="utf-8") as f:
+        lines = [line.rstrip("\n").split("\t") for line in f]
+    want = []
     for number, probe in enumerate(read(probes)[0]):
         ranked = sorted((-cosine(probe, row), i) for i, row in enumerate(gallery))
-        for rank, (score, i) in enumerate(ranked[:k]):
-            print(f"{number}\t{rank + 1}\t{i}\t{-score:.6f}")
+        want += [(number, rank + 1, i, -score) for rank, (score, i) in enumerate(ranked[:k])]
+    for line, (number, rank, i, score) in zip(lines, want):
+        # Normalisation to float32 and six decimals: the order is exact, the last digit may be the other one.
+        if line[:2] + line[3:4] != [str(number), str(rank), str(i)] or abs(float(line[4]) - score) > 1.1e-6:
+            print(f"{line} is not probe {number} rank {rank} row {i} score {score}")
+            return 1
+    return 0 if len(lines) == len(want) else f"{len(lines)} lines, not {len(want)}"
 
 
 def main(verb, path, *args):
@@ -82,8 +90,8 @@ def main(verb, path, *args):
     elif verb == "shape":
         rows, dim, kind = read(path)
         print(len(rows), dim, kind)
-    elif verb == "best":
-        best(path, args[0], int(args[1]))
+    elif verb == "judge":
+        return judge(path, args[0], int(args[1]), args[2])
     elif verb == "same":
         a, b = read(path)[0], read(args[0])[0]
         return 0 if len(a) == len(b) and all(cosine(x, y) > 1 - 1e-12 for x, y in zip(a, b)) else 1
