@@ -13,7 +13,7 @@
 
 #include "faulty_io.h"
 #include "gallery.h"
-#include "oracle.h"
+#include "ledger.h"
 
 enum { DIM = 5, FILES_MAX = 16, SETUP = 9, SPARSE = 61 };
 
@@ -29,9 +29,9 @@ struct stage {
 	char path[PATH_MAX + 32];
 	struct file file[FILES_MAX];
 	size_t files;
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx;
-	struct oracle history[SETUP + 1]; /* after each operation */
+	struct ledger history[SETUP + 1]; /* after each operation */
 	uint8_t digest[SETUP + 1][LINEUP_DIGEST_BYTES];
 };
 
@@ -44,10 +44,10 @@ struct stage {
 		}                                                                                                             \
 	} while (0)
 
-static struct oracle_op enrol(uint64_t id, uint32_t rows)
+static struct ledger_op enrol(uint64_t id, uint32_t rows)
 {
-	return (struct oracle_op) {
-		.kind = ORACLE_ENROL, .id = id, .seed = id * 31, .rows = rows, .named = id % 4 != 0, .listed = id % 2,
+	return (struct ledger_op) {
+		.kind = LEDGER_ENROL, .id = id, .seed = id * 31, .rows = rows, .named = id % 4 != 0, .listed = id % 2,
 		.expiring = id % 3 == 0,
 	};
 }
@@ -88,12 +88,12 @@ static void files_load(struct stage *s)
 /* Two segments, a deleted-file, and a journal with enrolments and a deletion. */
 static void stage_begin(struct stage *s, enum lineup_store store)
 {
-	const struct oracle_op setup[SETUP] = {
-		enrol(1, 60), { .kind = ORACLE_DELETE_TEMPLATE, .id = 2, .template_id = 7 }, enrol(3, 3),
-		{ .kind = ORACLE_DELETE_TEMPLATE, .id = 4, .template_id = 9 }, enrol(5, 50), enrol(6, 2), enrol(7, 9),
-		{ .kind = ORACLE_DELETE_TEMPLATE, .id = 8, .template_id = 20 }, enrol(9, 4),
+	const struct ledger_op setup[SETUP] = {
+		enrol(1, 60), { .kind = LEDGER_DELETE_TEMPLATE, .id = 2, .template_id = 7 }, enrol(3, 3),
+		{ .kind = LEDGER_DELETE_TEMPLATE, .id = 4, .template_id = 9 }, enrol(5, 50), enrol(6, 2), enrol(7, 9),
+		{ .kind = LEDGER_DELETE_TEMPLATE, .id = 8, .template_id = 20 }, enrol(9, 4),
 	};
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = &s->log };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &s->log };
 	struct lineup_gallery_create_options create = { .size = sizeof(create), .dim = DIM, .model = "model-1", .store = store };
 	struct lineup_gallery *gallery;
 	struct lineup_gallery_info info;
@@ -105,14 +105,14 @@ static void stage_begin(struct stage *s, enum lineup_store store)
 	s->ctx->record_bytes_max = 1500;
 	assert_int_equal(lineup_gallery_create(s->ctx, s->path, &create, &gallery), 0);
 	lineup_gallery_info(gallery, &info);
-	oracle_init(&s->history[0], DIM, store, info.templates_next);
+	ledger_init(&s->history[0], DIM, store, info.templates_next);
 	memcpy(s->digest[0], info.digest, sizeof(info.digest));
 	for (int i = 0; i < SETUP; i++) {
-		char why[ORACLE_WHY_BYTES];
+		char why[LEDGER_WHY_BYTES];
 		const char *differs;
 
-		oracle_copy(&s->history[i + 1], &s->history[i]);
-		differs = oracle_both(&s->history[i + 1], gallery, &setup[i], why);
+		ledger_copy(&s->history[i + 1], &s->history[i]);
+		differs = ledger_both(&s->history[i + 1], gallery, &setup[i], why);
 		REQUIRE(s, !differs, "setting up: %s", differs);
 		lineup_gallery_info(gallery, &info);
 		memcpy(s->digest[i + 1], info.digest, sizeof(info.digest));
@@ -127,7 +127,7 @@ static void stage_end(struct stage *s)
 	for (size_t i = 0; i < s->files; i++)
 		free(s->file[i].data);
 	for (int i = 0; i <= SETUP; i++)
-		oracle_fini(&s->history[i]);
+		ledger_fini(&s->history[i]);
 	lineup_ctx_destroy(s->ctx);
 	faulty_remove(s->base);
 }
@@ -162,7 +162,7 @@ static int detect(struct stage *s)
 	struct lineup_gallery *gallery;
 	int err;
 
-	oracle_log_clear(&s->log);
+	ledger_log_clear(&s->log);
 	err = open_flags(s, 0, &gallery);
 	if (!err) {
 		err = lineup_gallery_check(gallery, NULL, NULL);
@@ -182,10 +182,10 @@ static void writer_refuses(struct stage *s, const struct file *f, size_t offset)
 {
 	struct lineup_gallery *gallery;
 	int err = open_flags(s, LINEUP_GALLERY_WRITE, &gallery);
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 
 	if (!err) {
-		const char *differs = oracle_differs(&s->history[SETUP], gallery, s->digest[SETUP], why);
+		const char *differs = ledger_differs(&s->history[SETUP], gallery, s->digest[SETUP], why);
 
 		lineup_gallery_close(gallery);
 		REQUIRE(s, !differs || !strncmp(f->name, "segment", 7), "%s offset %zu: a writer opens it: %s", f->name, offset, differs);
@@ -313,6 +313,9 @@ static void an_appended_byte_is_found(void **state)
 			const struct file *f = &s.file[i];
 			int err;
 
+			/* What does not fill a frame is the end of a write that was cut off. */
+			if (sizes[k] < LINEUP_FRAME_BYTES && !strncmp(f->name, "journal", 7))
+				continue;
 			write_at(f, garbage, sizes[k], f->size);
 			err = detect(&s);
 			REQUIRE(&s, err == -EBADMSG, "%s with %zu more bytes: %d", f->name, sizes[k], err);
@@ -354,7 +357,7 @@ static int state_opened(struct stage *s, uint32_t flags, const char *what, size_
 	struct lineup_gallery *gallery;
 	int err, found = -1;
 
-	oracle_log_clear(&s->log);
+	ledger_log_clear(&s->log);
 	err = open_flags(s, flags, &gallery);
 	REQUIRE(s, !err || err == -EBADMSG, "%s at %zu: open: %d", what, at, err);
 	if (err)
@@ -362,9 +365,9 @@ static int state_opened(struct stage *s, uint32_t flags, const char *what, size_
 	err = lineup_gallery_check(gallery, NULL, NULL);
 	REQUIRE(s, !err, "%s at %zu: opens, but check: %d", what, at, err);
 	for (int i = 0; i <= SETUP; i++) {
-		char why[ORACLE_WHY_BYTES];
+		char why[LEDGER_WHY_BYTES];
 
-		if (!oracle_differs(&s->history[i], gallery, s->digest[i], why))
+		if (!ledger_differs(&s->history[i], gallery, s->digest[i], why))
 			found = i;
 	}
 	lineup_gallery_close(gallery);
@@ -468,19 +471,24 @@ static void frames_in_another_order_are_found(void **state)
 	stage_end(&s);
 }
 
-static void zeros_behind_the_journal_are_nothing(void **state)
+/* Zeros, and what does not fill a frame. */
+static void a_write_that_did_not_happen_leaves_the_journal_as_it_was(void **state)
 {
-	static const uint8_t zeros[4096];
+	static const uint8_t zeros[4096], piece[] = { 1, 2, 3 };
+	const struct { const void *data; size_t size; } tails[] = { { zeros, sizeof(zeros) }, { zeros, 3 }, { piece, sizeof(piece) } };
 	struct stage s;
 	const struct file *f;
 
 	(void)state;
 	stage_begin(&s, LINEUP_STORE_FLOAT32);
 	f = find(&s, "journal");
-	write_at(f, zeros, sizeof(zeros), f->size);
-	assert_int_equal(state_opened(&s, 0, "zeros appended", f->size), SETUP);
-	assert_int_equal(state_opened(&s, LINEUP_GALLERY_WRITE, "zeros appended", f->size), SETUP);
-	assert_int_equal(state_opened(&s, 0, "zeros appended", f->size), SETUP);
+	for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
+		write_at(f, tails[i].data, tails[i].size, f->size);
+		assert_int_equal(state_opened(&s, 0, "a tail", i), SETUP);
+		assert_int_equal(state_opened(&s, LINEUP_GALLERY_WRITE, "a tail, a writer", i), SETUP);
+		assert_int_equal(state_opened(&s, 0, "a tail, after the writer", i), SETUP);
+		restore(f);
+	}
 	stage_end(&s);
 }
 
@@ -582,7 +590,7 @@ int main(void)
 		cmocka_unit_test(a_cut_journal_opens_at_a_whole_operation_or_not_at_all),
 		cmocka_unit_test(a_hole_in_the_journal_is_found),
 		cmocka_unit_test(frames_in_another_order_are_found),
-		cmocka_unit_test(zeros_behind_the_journal_are_nothing),
+		cmocka_unit_test(a_write_that_did_not_happen_leaves_the_journal_as_it_was),
 		cmocka_unit_test(files_of_another_gallery_are_found),
 		cmocka_unit_test(a_newer_version_is_not_read),
 		cmocka_unit_test(a_newer_journal_is_not_read),

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "faulty_io.h"
-#include "oracle.h"
+#include "ledger.h"
 
 enum {
 	DIM = 5,
@@ -22,10 +22,10 @@ enum {
 
 struct scenario {
 	const char *name;
-	struct oracle_op setup[SETUP_MAX];
+	struct ledger_op setup[SETUP_MAX];
 	uint32_t setup_count;
 	bool create;          /* the operation is the creation itself */
-	struct oracle_op op;
+	struct ledger_op op;
 	uint64_t seal_bytes;  /* limits of the gallery stage, 0: its own */
 	uint64_t record_bytes;
 	bool fresh;           /* the writer has just opened the gallery */
@@ -36,7 +36,7 @@ struct stage {
 	const struct scenario *scenario;
 	char base[PATH_MAX];
 	struct faulty_io disk;
-	struct oracle before, after;
+	struct ledger before, after;
 	uint8_t digest_before[LINEUP_DIGEST_BYTES], digest_after[LINEUP_DIGEST_BYTES];
 	bool acknowledged;
 	/* of the recovery of one crash point */
@@ -69,12 +69,12 @@ static const char *under(const struct stage *s, const char *what)
 	return path[turn];
 }
 
-static struct lineup_ctx *ctx_make(const struct stage *s, struct oracle_log *log, struct faulty_io *disk)
+static struct lineup_ctx *ctx_make(const struct stage *s, struct ledger_log *log, struct faulty_io *disk)
 {
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = log };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = log };
 	struct lineup_ctx *ctx;
 
-	oracle_log_clear(log);
+	ledger_log_clear(log);
 	assert_int_equal(lineup_ctx_create(&options, &ctx), 0);
 	ctx->io = disk ? &disk->io : &quick;
 	ctx->io_arg = disk;
@@ -111,21 +111,21 @@ static int create(struct lineup_ctx *ctx, const struct scenario *scenario, const
 }
 
 /* Which of the two states this is: 0 or 1; anything else fails. */
-static int which(struct stage *s, struct lineup_gallery *gallery, struct oracle_log *log)
+static int which(struct stage *s, struct lineup_gallery *gallery, struct ledger_log *log)
 {
-	char not_before[ORACLE_WHY_BYTES] = "there was none", not_after[ORACLE_WHY_BYTES];
+	char not_before[LEDGER_WHY_BYTES] = "there was none", not_after[LEDGER_WHY_BYTES];
 	int err = lineup_gallery_check(gallery, NULL, NULL);
 
 	REQUIRE(s, log, !err, "check: %d", err);
-	if (!oracle_differs(&s->after, gallery, s->digest_after, not_after))
+	if (!ledger_differs(&s->after, gallery, s->digest_after, not_after))
 		return 1;
-	if (!s->scenario->create && !oracle_differs(&s->before, gallery, s->digest_before, not_before))
+	if (!s->scenario->create && !ledger_differs(&s->before, gallery, s->digest_before, not_before))
 		return 0;
 	REQUIRE(s, log, false, "neither the state before (%s) nor the one after (%s)", not_before, not_after);
 	return -1;
 }
 
-static int state_for_reader(struct stage *s, struct lineup_ctx *ctx, struct oracle_log *log, const char *path, bool acknowledged)
+static int state_for_reader(struct stage *s, struct lineup_ctx *ctx, struct ledger_log *log, const char *path, bool acknowledged)
 {
 	struct lineup_gallery *gallery;
 	int err = open_flags(ctx, path, 0, &gallery), state;
@@ -140,11 +140,11 @@ static int state_for_reader(struct stage *s, struct lineup_ctx *ctx, struct orac
 }
 
 /* The operation again, with the same op_id, by a new writer; leaves the gallery open. */
-static void repeat(struct stage *s, struct lineup_ctx *ctx, struct oracle_log *log, const char *path, int state,
+static void repeat(struct stage *s, struct lineup_ctx *ctx, struct ledger_log *log, const char *path, int state,
 		   struct lineup_gallery **gallery)
 {
-	struct oracle_result result, expected;
-	struct oracle model;
+	struct ledger_result result, expected;
+	struct ledger model;
 	int err;
 
 	if (s->scenario->create && !state) {
@@ -157,10 +157,10 @@ static void repeat(struct stage *s, struct lineup_ctx *ctx, struct oracle_log *l
 	REQUIRE(s, log, which(s, *gallery, log) == state, "a reader saw another state than the next writer");
 	if (s->scenario->create)
 		return;
-	oracle_copy(&model, state ? &s->after : &s->before);
-	assert_int_equal(oracle_apply(&model, &s->scenario->op, &expected), 0);
-	oracle_fini(&model);
-	err = oracle_run(*gallery, &s->scenario->op, &result);
+	ledger_copy(&model, state ? &s->after : &s->before);
+	assert_int_equal(ledger_apply(&model, &s->scenario->op, &expected), 0);
+	ledger_fini(&model);
+	err = ledger_run(*gallery, &s->scenario->op, &result);
 	REQUIRE(s, log, !err, "the operation again: %d", err);
 	REQUIRE(s, log, result.repeated == expected.repeated && result.sequence == expected.sequence && result.rows == expected.rows &&
 		result.template_first == expected.template_first, "the operation again: another result");
@@ -169,9 +169,9 @@ static void repeat(struct stage *s, struct lineup_ctx *ctx, struct oracle_log *l
 /* An image at @root: readable, writable, one of the two states, and the operation can be completed, once. */
 static void verify(struct stage *s, const char *root, bool acknowledged, bool full)
 {
-	char path[PATH_MAX + 64], why[ORACLE_WHY_BYTES];
+	char path[PATH_MAX + 64], why[LEDGER_WHY_BYTES];
 	struct lineup_gallery *gallery;
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx = ctx_make(s, &log, NULL);
 	const char *differs;
 	int state;
@@ -180,7 +180,7 @@ static void verify(struct stage *s, const char *root, bool acknowledged, bool fu
 	state = state_for_reader(s, ctx, &log, path, acknowledged);
 	repeat(s, ctx, &log, path, state, &gallery);
 	REQUIRE(s, &log, which(s, gallery, &log) == 1, "not complete after the repetition");
-	if (s->scenario->op.kind == ORACLE_COMPACT && !s->scenario->create) {
+	if (s->scenario->op.kind == LEDGER_COMPACT && !s->scenario->create) {
 		struct lineup_gallery_info info;
 
 		lineup_gallery_info(gallery, &info);
@@ -189,7 +189,7 @@ static void verify(struct stage *s, const char *root, bool acknowledged, bool fu
 	lineup_gallery_close(gallery);
 	if (full) {
 		state_for_reader(s, ctx, &log, path, true);
-		differs = oracle_stray(path, why);
+		differs = ledger_stray(path, why);
 		REQUIRE(s, &log, !differs, "%s", differs);
 	}
 	REQUIRE(s, &log, !log.errors || s->scenario->create, "an error was said though all went well");
@@ -230,7 +230,7 @@ static void crash_of_recovery(struct stage *s, struct faulty_io *disk)
 {
 	struct faulty_io second;
 	struct lineup_gallery *gallery;
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx;
 	const char *path = empty(s, "second");
 	char gallery_path[PATH_MAX + 64];
@@ -276,10 +276,10 @@ static void crash_point(struct faulty_io *f, void *arg)
 }
 
 /* The gallery as the operation finds it, open for writing; NULL if the operation is its creation. */
-static struct lineup_gallery *set_up(struct stage *s, struct lineup_ctx *ctx, struct oracle_log *log, const char *path)
+static struct lineup_gallery *set_up(struct stage *s, struct lineup_ctx *ctx, struct ledger_log *log, const char *path)
 {
 	const struct scenario *scenario = s->scenario;
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 	struct lineup_gallery *gallery;
 	struct lineup_gallery_info info;
 	int err;
@@ -290,9 +290,9 @@ static struct lineup_gallery *set_up(struct stage *s, struct lineup_ctx *ctx, st
 	err = create(ctx, scenario, path, &gallery);
 	REQUIRE(s, log, !err, "create: %d", err);
 	lineup_gallery_info(gallery, &info);
-	oracle_init(&s->before, DIM, scenario->store, info.templates_next);
+	ledger_init(&s->before, DIM, scenario->store, info.templates_next);
 	for (uint32_t i = 0; i < scenario->setup_count; i++) {
-		const char *differs = oracle_both(&s->before, gallery, &scenario->setup[i], why);
+		const char *differs = ledger_both(&s->before, gallery, &scenario->setup[i], why);
 
 		REQUIRE(s, log, !differs, "%s", differs);
 	}
@@ -309,26 +309,26 @@ static struct lineup_gallery *set_up(struct stage *s, struct lineup_ctx *ctx, st
 /* Without a crash, to learn the state after. */
 static void rehearse(struct stage *s)
 {
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx = ctx_make(s, &log, NULL);
 	const char *path = under(s, "rehearsal");
 	struct lineup_gallery *gallery = set_up(s, ctx, &log, path);
 	struct lineup_gallery_info info;
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 	int err;
 
 	if (s->scenario->create) {
 		err = create(ctx, s->scenario, path, &gallery);
 		REQUIRE(s, &log, !err, "create: %d", err);
 		lineup_gallery_info(gallery, &info);
-		oracle_init(&s->after, DIM, s->scenario->store, info.templates_next);
+		ledger_init(&s->after, DIM, s->scenario->store, info.templates_next);
 	} else {
 		const char *differs;
 
-		oracle_copy(&s->after, &s->before);
-		differs = oracle_both(&s->after, gallery, &s->scenario->op, why);
+		ledger_copy(&s->after, &s->before);
+		differs = ledger_both(&s->after, gallery, &s->scenario->op, why);
 		REQUIRE(s, &log, !differs, "%s", differs);
-		oracle_fini(&s->before);
+		ledger_fini(&s->before);
 	}
 	lineup_gallery_info(gallery, &info);
 	memcpy(s->digest_after, info.digest, sizeof(info.digest));
@@ -349,16 +349,16 @@ static void stage_begin(struct stage *s, const struct scenario *scenario)
 static void stage_end(struct stage *s)
 {
 	faulty_fini(&s->disk);
-	oracle_fini(&s->before);
-	oracle_fini(&s->after);
+	ledger_fini(&s->before);
+	ledger_fini(&s->after);
 	faulty_remove(s->base);
 }
 
 static void crash_everywhere(const struct scenario *scenario)
 {
 	struct lineup_gallery *gallery;
-	struct oracle_result result;
-	struct oracle_log log;
+	struct ledger_result result;
+	struct ledger_log log;
 	struct lineup_ctx *ctx;
 	struct stage s;
 	const char *differs;
@@ -370,7 +370,7 @@ static void crash_everywhere(const struct scenario *scenario)
 	faulty_calm(&s.disk);
 	s.disk.hook = crash_point;
 	s.disk.hook_arg = &s;
-	err = scenario->create ? create(ctx, scenario, under(&s, "live/gallery"), &gallery) : oracle_run(gallery, &scenario->op, &result);
+	err = scenario->create ? create(ctx, scenario, under(&s, "live/gallery"), &gallery) : ledger_run(gallery, &scenario->op, &result);
 	REQUIRE(&s, &log, !err, "the operation: %d", err);
 	s.acknowledged = true;
 	s.disk.call = FAULTY_CALLS - 1;
@@ -400,42 +400,42 @@ static void both_writers(struct scenario scenario)
 
 /* ---- the scenarios ------------------------------------------------------------------------------------------------------ */
 
-static struct oracle_op enrol(uint64_t id, uint32_t rows)
+static struct ledger_op enrol(uint64_t id, uint32_t rows)
 {
-	return (struct oracle_op) {
-		.kind = ORACLE_ENROL, .id = id, .seed = id * 31 + seed_all, .rows = rows, .batch = rows / 3,
+	return (struct ledger_op) {
+		.kind = LEDGER_ENROL, .id = id, .seed = id * 31 + seed_all, .rows = rows, .batch = rows / 3,
 		.named = id % 4 != 0, .listed = id % 2, .expiring = id % 3 == 0,
 	};
 }
 
-static struct oracle_op delete_template(uint64_t id, uint64_t template_id)
+static struct ledger_op delete_template(uint64_t id, uint64_t template_id)
 {
-	return (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .id = id, .template_id = template_id };
+	return (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .id = id, .template_id = template_id };
 }
 
 /* A number whose subject the enrolment with op id @id has. */
-static struct oracle_op delete_subject(uint64_t id, const struct scenario *scenario)
+static struct ledger_op delete_subject(uint64_t id, const struct scenario *scenario)
 {
-	struct oracle model;
-	struct oracle_result result;
-	struct oracle_op op = { .kind = ORACLE_DELETE_SUBJECT, .id = id };
+	struct ledger model;
+	struct ledger_result result;
+	struct ledger_op op = { .kind = LEDGER_DELETE_SUBJECT, .id = id };
 	uint64_t most = 0;
 	uint32_t best = 0;
 
-	oracle_init(&model, DIM, scenario->store, 1);
+	ledger_init(&model, DIM, scenario->store, 1);
 	for (uint32_t i = 0; i < scenario->setup_count; i++)
-		oracle_apply(&model, &scenario->setup[i], &result);
-	for (op.subject = 0; op.subject < ORACLE_NAMES; op.subject++) {
-		struct oracle copy;
+		ledger_apply(&model, &scenario->setup[i], &result);
+	for (op.subject = 0; op.subject < LEDGER_NAMES; op.subject++) {
+		struct ledger copy;
 
-		oracle_copy(&copy, &model);
-		if (!oracle_apply(&copy, &op, &result) && result.rows > most) {
+		ledger_copy(&copy, &model);
+		if (!ledger_apply(&copy, &op, &result) && result.rows > most) {
 			most = result.rows;
 			best = op.subject;
 		}
-		oracle_fini(&copy);
+		ledger_fini(&copy);
 	}
-	oracle_fini(&model);
+	ledger_fini(&model);
 	assert_true(most > 1);
 	op.subject = best;
 	return op;
@@ -528,7 +528,7 @@ static void compaction_loses_nothing(void **state)
 
 	(void)state;
 	furnish(&scenario);
-	scenario.op = (struct oracle_op) { .kind = ORACLE_COMPACT };
+	scenario.op = (struct ledger_op) { .kind = LEDGER_COMPACT };
 	both_writers(scenario);
 }
 
@@ -536,16 +536,16 @@ static void compaction_loses_nothing(void **state)
 
 static void child(struct stage *s, uint64_t at)
 {
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx = ctx_make(s, &log, &s->disk);
 	struct lineup_gallery *gallery = set_up(s, ctx, &log, under(s, "live/gallery"));
-	struct oracle_result result;
+	struct ledger_result result;
 
 	faulty_calm(&s->disk);
 	s->disk.fail_mask = FAULTY_MUTATING;
 	s->disk.fail_at = at;
 	s->disk.fail_exit = true;
-	_exit(oracle_run(gallery, &s->scenario->op, &result) ? 1 : 0);
+	_exit(ledger_run(gallery, &s->scenario->op, &result) ? 1 : 0);
 }
 
 static void killed_everywhere(struct scenario scenario)
@@ -563,12 +563,12 @@ static void killed_everywhere(struct scenario scenario)
 			child(&s, at);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(status == FAULTY_EXIT << 8 || !status);
-		/* The child had the model's state before; the parent only needs the oracle's. */
-		oracle_init(&s.before, DIM, scenario.store, s.after.row_count ? s.after.rows[0].id : s.after.template_next);
+		/* The child had the model's state before; the parent only needs the ledger's. */
+		ledger_init(&s.before, DIM, scenario.store, s.after.row_count ? s.after.rows[0].id : s.after.template_next);
 		for (uint32_t i = 0; i < scenario.setup_count; i++) {
-			struct oracle_result result;
+			struct ledger_result result;
 
-			oracle_apply(&s.before, &scenario.setup[i], &result);
+			ledger_apply(&s.before, &scenario.setup[i], &result);
 		}
 		snprintf(s.where, sizeof(s.where), "process stopped at call %llu", (unsigned long long)at);
 		verify(&s, under(&s, "live"), !status, true);
@@ -589,7 +589,7 @@ static void a_process_that_stops_loses_nothing(void **state)
 	furnish(&scenario);
 	scenario.op = enrol(9, 100);
 	killed_everywhere(scenario);
-	scenario.op = (struct oracle_op) { .kind = ORACLE_COMPACT };
+	scenario.op = (struct ledger_op) { .kind = LEDGER_COMPACT };
 	killed_everywhere(scenario);
 }
 

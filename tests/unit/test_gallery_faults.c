@@ -12,16 +12,16 @@
 #include <cmocka.h>
 
 #include "faulty_io.h"
-#include "oracle.h"
+#include "ledger.h"
 
 enum { DIM = 5, SETUP_MAX = 8, CALLS_MAX = 100000 };
 
 /* An operation and the gallery it meets. */
 struct scenario {
 	const char *name;
-	struct oracle_op setup[SETUP_MAX];
+	struct ledger_op setup[SETUP_MAX];
 	uint32_t setup_count;
-	struct oracle_op op;
+	struct ledger_op op;
 	uint64_t seal_bytes;
 };
 
@@ -41,10 +41,10 @@ struct stage {
 	char base[PATH_MAX];
 	char path[PATH_MAX + 32];
 	struct faulty_io disk;
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx;
 	struct lineup_gallery *gallery;
-	struct oracle before, after;
+	struct ledger before, after;
 };
 
 #define REQUIRE(s, condition, ...)                                                                                            \
@@ -78,7 +78,7 @@ static int create(struct lineup_ctx *ctx, const char *path, struct lineup_galler
 
 static void stage_begin(struct stage *s, const struct scenario *scenario, const struct fault *fault, uint64_t at)
 {
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = &s->log };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &s->log };
 
 	memset(s, 0, sizeof(*s));
 	s->scenario = scenario;
@@ -97,20 +97,20 @@ static void stage_begin(struct stage *s, const struct scenario *scenario, const 
 static void set_up(struct stage *s)
 {
 	struct lineup_gallery_info info;
-	struct oracle_result result;
-	char why[ORACLE_WHY_BYTES];
+	struct ledger_result result;
+	char why[LEDGER_WHY_BYTES];
 	int err = create(s->ctx, s->path, &s->gallery);
 
 	REQUIRE(s, !err, "create: %d", err);
 	lineup_gallery_info(s->gallery, &info);
-	oracle_init(&s->before, DIM, LINEUP_STORE_FLOAT32, info.templates_next);
+	ledger_init(&s->before, DIM, LINEUP_STORE_FLOAT32, info.templates_next);
 	for (uint32_t i = 0; i < s->scenario->setup_count; i++) {
-		const char *differs = oracle_both(&s->before, s->gallery, &s->scenario->setup[i], why);
+		const char *differs = ledger_both(&s->before, s->gallery, &s->scenario->setup[i], why);
 
 		REQUIRE(s, !differs, "%s", differs);
 	}
-	oracle_copy(&s->after, &s->before);
-	assert_int_equal(oracle_apply(&s->after, &s->scenario->op, &result), 0);
+	ledger_copy(&s->after, &s->before);
+	assert_int_equal(ledger_apply(&s->after, &s->scenario->op, &result), 0);
 }
 
 static void stage_end(struct stage *s)
@@ -120,15 +120,15 @@ static void stage_end(struct stage *s)
 	REQUIRE(s, !differs, "the model of the disk is wrong: %s", differs);
 	lineup_ctx_destroy(s->ctx);
 	faulty_fini(&s->disk);
-	oracle_fini(&s->before);
-	oracle_fini(&s->after);
+	ledger_fini(&s->before);
+	ledger_fini(&s->after);
 	faulty_remove(s->base);
 }
 
 static void arm(struct stage *s)
 {
 	faulty_calm(&s->disk);
-	oracle_log_clear(&s->log);
+	ledger_log_clear(&s->log);
 	s->disk.fail_mask = s->fault->mask;
 	s->disk.fail_error = s->fault->error;
 	s->disk.fail_at = s->at;
@@ -136,15 +136,15 @@ static void arm(struct stage *s)
 	s->disk.fail_short = s->fault->short_bytes;
 }
 
-static void require_state(struct stage *s, const struct oracle *o, const char *when)
+static void require_state(struct stage *s, const struct ledger *o, const char *when)
 {
-	char why[ORACLE_WHY_BYTES];
-	const char *differs = oracle_differs(o, s->gallery, NULL, why);
+	char why[LEDGER_WHY_BYTES];
+	const char *differs = ledger_differs(o, s->gallery, NULL, why);
 
 	REQUIRE(s, !differs, "%s: %s", when, differs);
 }
 
-static void reopen(struct stage *s, const struct oracle *o, uint32_t flags, const char *when)
+static void reopen(struct stage *s, const struct ledger *o, uint32_t flags, const char *when)
 {
 	int err = open_flags(s->ctx, s->path, flags, &s->gallery);
 
@@ -159,10 +159,10 @@ static void reopen(struct stage *s, const struct oracle *o, uint32_t flags, cons
 }
 
 /* What the power leaves if it fails now is what the process believes. */
-static void require_durable(struct stage *s, const struct oracle *o)
+static void require_durable(struct stage *s, const struct ledger *o)
 {
 	char path[PATH_MAX + 48];
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = &s->log };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &s->log };
 	struct stage image = *s;
 	int err;
 
@@ -180,20 +180,20 @@ static void require_durable(struct stage *s, const struct oracle *o)
 }
 
 /* After the fault is gone: nothing lost, nothing left behind, and the operation can be done, once. */
-static void recover(struct stage *s, const struct oracle *o)
+static void recover(struct stage *s, const struct ledger *o)
 {
-	struct oracle_result result;
-	char why[ORACLE_WHY_BYTES];
+	struct ledger_result result;
+	char why[LEDGER_WHY_BYTES];
 	const char *stray;
 	int err;
 
 	faulty_calm(&s->disk);
 	reopen(s, o, 0, "a reader after the fault");
 	reopen(s, o, LINEUP_GALLERY_WRITE, "the next writer");
-	stray = oracle_stray(s->path, why);
+	stray = ledger_stray(s->path, why);
 	REQUIRE(s, !stray, "%s", stray);
 	require_durable(s, o);
-	err = oracle_run(s->gallery, &s->scenario->op, &result);
+	err = ledger_run(s->gallery, &s->scenario->op, &result);
 	REQUIRE(s, !err, "the operation again: %d", err);
 	require_state(s, &s->after, "the operation again");
 	require_durable(s, &s->after);
@@ -204,7 +204,7 @@ static void recover(struct stage *s, const struct oracle *o)
 /* One call fails. Returns false when there are no more calls to fail. */
 static bool fail_one(const struct scenario *scenario, const struct fault *fault, uint64_t at, uint64_t *acknowledged)
 {
-	struct oracle_result result;
+	struct ledger_result result;
 	struct stage s;
 	bool failed;
 	int err;
@@ -212,7 +212,7 @@ static bool fail_one(const struct scenario *scenario, const struct fault *fault,
 	stage_begin(&s, scenario, fault, at);
 	set_up(&s);
 	arm(&s);
-	err = oracle_run(s.gallery, &scenario->op, &result);
+	err = ledger_run(s.gallery, &scenario->op, &result);
 	failed = s.disk.failed;
 	if (err) {
 		REQUIRE(&s, failed, "failed without a fault: %d", err);
@@ -248,10 +248,10 @@ static void fail_every(const struct scenario *scenario, const struct fault *faul
 
 /* ---- the scenarios ------------------------------------------------------------------------------------------------------ */
 
-static struct oracle_op enrol(uint64_t id, uint32_t rows)
+static struct ledger_op enrol(uint64_t id, uint32_t rows)
 {
-	return (struct oracle_op) {
-		.kind = ORACLE_ENROL, .id = id, .seed = id * 31, .rows = rows, .named = id % 4 != 0, .listed = id % 2,
+	return (struct ledger_op) {
+		.kind = LEDGER_ENROL, .id = id, .seed = id * 31, .rows = rows, .named = id % 4 != 0, .listed = id % 2,
 		.expiring = id % 3 == 0,
 	};
 }
@@ -259,11 +259,11 @@ static struct oracle_op enrol(uint64_t id, uint32_t rows)
 static void furnish(struct scenario *scenario)
 {
 	scenario->setup[scenario->setup_count++] = enrol(1, 60);
-	scenario->setup[scenario->setup_count++] = (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .id = 2, .template_id = 7 };
+	scenario->setup[scenario->setup_count++] = (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .id = 2, .template_id = 7 };
 	scenario->setup[scenario->setup_count++] = enrol(3, 3);
 	scenario->setup[scenario->setup_count++] = enrol(5, 40);
 	scenario->setup[scenario->setup_count++] = enrol(4, 4);
-	scenario->setup[scenario->setup_count++] = (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .id = 6, .template_id = 65 };
+	scenario->setup[scenario->setup_count++] = (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .id = 6, .template_id = 65 };
 }
 
 static void scenarios(void (*each)(const struct scenario *scenario, void *arg), void *arg)
@@ -277,10 +277,10 @@ static void scenarios(void (*each)(const struct scenario *scenario, void *arg), 
 	scenario.op = enrol(9, 60);
 	each(&scenario, arg);
 	scenario.name = "deletion";
-	scenario.op = (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .id = 9, .template_id = 20 };
+	scenario.op = (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .id = 9, .template_id = 20 };
 	each(&scenario, arg);
 	scenario.name = "compaction";
-	scenario.op = (struct oracle_op) { .kind = ORACLE_COMPACT };
+	scenario.op = (struct ledger_op) { .kind = LEDGER_COMPACT };
 	each(&scenario, arg);
 	scenario.name = "seal";
 	scenario.op = enrol(9, 9);
@@ -344,8 +344,8 @@ static void disk_gone_at_every_call(const struct scenario *scenario, void *arg)
 	bool failed = true;
 
 	for (uint64_t at = 1; failed && at < CALLS_MAX; at++) {
-		struct oracle_result result;
-		char why[ORACLE_WHY_BYTES];
+		struct ledger_result result;
+		char why[LEDGER_WHY_BYTES];
 		struct stage s;
 		bool is_after;
 		int err;
@@ -353,13 +353,13 @@ static void disk_gone_at_every_call(const struct scenario *scenario, void *arg)
 		stage_begin(&s, scenario, fault, at);
 		set_up(&s);
 		arm(&s);
-		err = oracle_run(s.gallery, &scenario->op, &result);
+		err = ledger_run(s.gallery, &scenario->op, &result);
 		failed = s.disk.failed;
 		REQUIRE(&s, !err || (failed && err == fault->error), "returned %d, not %d", err, fault->error);
 		lineup_gallery_close(s.gallery);
 		faulty_calm(&s.disk);
 		assert_int_equal(open_flags(s.ctx, s.path, 0, &s.gallery), 0);
-		is_after = !oracle_differs(&s.after, s.gallery, NULL, why);
+		is_after = !ledger_differs(&s.after, s.gallery, NULL, why);
 		lineup_gallery_close(s.gallery);
 		REQUIRE(&s, err || is_after, "acknowledged, and lost");
 		recover(&s, is_after ? &s.after : &s.before);
@@ -377,7 +377,7 @@ static void a_disk_that_is_gone_loses_nothing(void **state)
 
 static void one_byte_at_a_time(const struct scenario *scenario, void *arg)
 {
-	struct oracle_result result;
+	struct ledger_result result;
 	struct stage s;
 	int err;
 
@@ -386,7 +386,7 @@ static void one_byte_at_a_time(const struct scenario *scenario, void *arg)
 	s.disk.write_max = s.disk.read_max = 1;
 	set_up(&s);
 	s.disk.write_max = s.disk.read_max = 1;
-	err = oracle_run(s.gallery, &scenario->op, &result);
+	err = ledger_run(s.gallery, &scenario->op, &result);
 	REQUIRE(&s, !err, "the operation: %d", err);
 	require_state(&s, &s.after, "one byte at a time");
 	lineup_gallery_close(s.gallery);
@@ -448,7 +448,7 @@ static void a_gallery_is_not_created_over_another(void **state)
 	stage_begin(&s, &scenario, &none, 0);
 	set_up(&s);
 	lineup_gallery_close(s.gallery);
-	oracle_log_clear(&s.log);
+	ledger_log_clear(&s.log);
 	assert_int_equal(create(s.ctx, s.path, &second), -EEXIST);
 	assert_int_equal(s.log.errors, 1);
 	recover(&s, &s.before);
@@ -468,7 +468,7 @@ static void a_second_writer_is_refused_by_name_of_the_holder(void **state)
 	scenario.setup[0] = enrol(1, 2);
 	stage_begin(&s, &scenario, &none, 0);
 	set_up(&s);
-	oracle_log_clear(&s.log);
+	ledger_log_clear(&s.log);
 	assert_int_equal(open_flags(s.ctx, s.path, LINEUP_GALLERY_WRITE, &second), -EBUSY);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	REQUIRE(&s, strstr(s.log.text, pid), "the message does not name the holder");
@@ -501,7 +501,7 @@ static void a_writer_in_another_process_is_named_too(void **state)
 		_exit(status ? 1 : 0);
 	}
 	assert_int_equal(read(ready[0], &byte, 1), 1);
-	oracle_log_clear(&s.log);
+	ledger_log_clear(&s.log);
 	assert_int_equal(open_flags(s.ctx, s.path, LINEUP_GALLERY_WRITE, &second), -EBUSY);
 	snprintf(pid_text, sizeof(pid_text), "%d", (int)pid);
 	REQUIRE(&s, strstr(s.log.text, pid_text), "the message does not name the holder");
@@ -516,17 +516,17 @@ static void a_writer_in_another_process_is_named_too(void **state)
 	close(go[0]);
 	lineup_ctx_destroy(s.ctx);
 	faulty_fini(&s.disk);
-	oracle_fini(&s.before);
-	oracle_fini(&s.after);
+	ledger_fini(&s.before);
+	ledger_fini(&s.after);
 	faulty_remove(s.base);
 }
 
 static void a_reader_cannot_change_anything(void **state)
 {
 	struct scenario scenario = { .name = "reader", .setup_count = 1, .op = enrol(9, 3) };
-	struct oracle_op deletion = { .kind = ORACLE_DELETE_TEMPLATE, .id = 12, .template_id = 1 };
-	struct oracle_op compaction = { .kind = ORACLE_COMPACT };
-	struct oracle_result result;
+	struct ledger_op deletion = { .kind = LEDGER_DELETE_TEMPLATE, .id = 12, .template_id = 1 };
+	struct ledger_op compaction = { .kind = LEDGER_COMPACT };
+	struct ledger_result result;
 	struct stage s;
 
 	(void)state;
@@ -536,9 +536,9 @@ static void a_reader_cannot_change_anything(void **state)
 	lineup_gallery_close(s.gallery);
 	assert_int_equal(open_flags(s.ctx, s.path, 0, &s.gallery), 0);
 	faulty_calm(&s.disk);
-	assert_int_not_equal(oracle_run(s.gallery, &scenario.op, &result), 0);
-	assert_int_not_equal(oracle_run(s.gallery, &deletion, &result), 0);
-	assert_int_not_equal(oracle_run(s.gallery, &compaction, &result), 0);
+	assert_int_not_equal(ledger_run(s.gallery, &scenario.op, &result), 0);
+	assert_int_not_equal(ledger_run(s.gallery, &deletion, &result), 0);
+	assert_int_not_equal(ledger_run(s.gallery, &compaction, &result), 0);
 	assert_int_equal(s.disk.mutations, 0);
 	lineup_gallery_close(s.gallery);
 	recover(&s, &s.before);
@@ -549,8 +549,8 @@ static void a_reader_cannot_change_anything(void **state)
 
 static int as_nobody(const char *path)
 {
-	struct oracle_log log = { .size = 0 };
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = &log };
+	struct ledger_log log = { .size = 0 };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &log };
 	struct lineup_gallery *gallery;
 	struct lineup_ctx *ctx;
 	int err;
@@ -564,7 +564,7 @@ static int as_nobody(const char *path)
 	if (lineup_gallery_check(gallery, NULL, NULL))
 		return 13;
 	lineup_gallery_close(gallery);
-	oracle_log_clear(&log);
+	ledger_log_clear(&log);
 	err = open_flags(ctx, path, LINEUP_GALLERY_WRITE, &gallery);
 	if (err != -EACCES)
 		return 14;

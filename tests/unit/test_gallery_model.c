@@ -11,7 +11,7 @@
 
 #include "faulty_io.h"
 #include "gallery.h"
-#include "oracle.h"
+#include "ledger.h"
 
 enum { GALLERIES = 3, READERS = 4, OPERATIONS = 250, HISTORIES = 4 };
 
@@ -23,7 +23,7 @@ static const struct limits {
 
 struct reader {
 	struct lineup_gallery *gallery;
-	struct oracle state;
+	struct ledger state;
 	uint8_t digest[LINEUP_DIGEST_BYTES];
 };
 
@@ -37,8 +37,8 @@ struct packed {
 struct world {
 	char base[PATH_MAX];
 	struct packed packed[GALLERIES];
-	struct oracle model;
-	struct oracle_log log;
+	struct ledger model;
+	struct ledger_log log;
 	uint64_t seed, random;
 	unsigned step;
 	uint64_t op_next;
@@ -77,10 +77,10 @@ static void open_gallery(struct world *w, struct packed *p, uint32_t flags, stru
 	REQUIRE(w, !err, "open: %d", err);
 }
 
-static void require_state(struct world *w, struct lineup_gallery *gallery, const struct oracle *o, const uint8_t *digest, const char *who)
+static void require_state(struct world *w, struct lineup_gallery *gallery, const struct ledger *o, const uint8_t *digest, const char *who)
 {
-	char why[ORACLE_WHY_BYTES];
-	const char *differs = oracle_differs(o, gallery, digest, why);
+	char why[LEDGER_WHY_BYTES];
+	const char *differs = ledger_differs(o, gallery, digest, why);
 
 	REQUIRE(w, !differs, "%s: %s", who, differs);
 }
@@ -92,9 +92,9 @@ static void world_begin(struct world *w, uint64_t seed)
 	w->op_next = 1;
 	faulty_directory(w->base);
 	for (int i = 0; i < GALLERIES; i++) {
-		struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = &w->log };
+		struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &w->log };
 		struct lineup_gallery_create_options create = {
-			.size = sizeof(create), .dim = 1 + (uint32_t)(seed * 7 % ORACLE_DIM_MAX), .model = "model-1",
+			.size = sizeof(create), .dim = 1 + (uint32_t)(seed * 7 % LEDGER_DIM_MAX), .model = "model-1",
 			.store = seed % 2 ? LINEUP_STORE_FLOAT32 : LINEUP_STORE_FLOAT16,
 		};
 		struct packed *p = &w->packed[i];
@@ -108,7 +108,7 @@ static void world_begin(struct world *w, uint64_t seed)
 		assert_int_equal(lineup_gallery_create(p->ctx, p->path, &create, &p->gallery), 0);
 		lineup_gallery_info(p->gallery, &info);
 		if (!i)
-			oracle_init(&w->model, create.dim, create.store, info.templates_next);
+			ledger_init(&w->model, create.dim, create.store, info.templates_next);
 		require_state(w, p->gallery, &w->model, NULL, "the empty gallery");
 	}
 }
@@ -120,25 +120,25 @@ static void world_end(struct world *w)
 
 		for (int r = 0; r < READERS; r++) {
 			lineup_gallery_close(p->reader[r].gallery);
-			oracle_fini(&p->reader[r].state);
+			ledger_fini(&p->reader[r].state);
 		}
 		lineup_gallery_close(p->gallery);
 		lineup_ctx_destroy(p->ctx);
 	}
-	oracle_fini(&w->model);
+	ledger_fini(&w->model);
 	faulty_remove(w->base);
 }
 
-static struct oracle_op random_op(struct world *w)
+static struct ledger_op random_op(struct world *w)
 {
-	struct oracle_op op = { .kind = ORACLE_ENROL, .id = w->op_next++, .seed = faulty_random(&w->random) };
+	struct ledger_op op = { .kind = LEDGER_ENROL, .id = w->op_next++, .seed = faulty_random(&w->random) };
 	uint64_t kind = draw(w, 20);
 
 	if (kind < 4) {
-		op.kind = ORACLE_DELETE_SUBJECT;
-		op.subject = (uint32_t)draw(w, ORACLE_NAMES);
+		op.kind = LEDGER_DELETE_SUBJECT;
+		op.subject = (uint32_t)draw(w, LEDGER_NAMES);
 	} else if (kind < 8) {
-		op.kind = ORACLE_DELETE_TEMPLATE;
+		op.kind = LEDGER_DELETE_TEMPLATE;
 		op.template_id = draw(w, w->model.template_next + 2);
 	} else {
 		op.rows = 1 + (uint32_t)(draw(w, 12) ? draw(w, 6) : draw(w, 400));
@@ -149,11 +149,11 @@ static struct oracle_op random_op(struct world *w)
 	}
 	/* An operation that was done before, or that will be: an id that a failed deletion had. */
 	if (w->model.done_count && !draw(w, 6)) {
-		const struct oracle_done *done = &w->model.done[draw(w, w->model.done_count)];
+		const struct ledger_done *done = &w->model.done[draw(w, w->model.done_count)];
 
 		op.id = done->id;
 		op.kind = done->kind;
-		if (op.kind == ORACLE_ENROL && !op.rows)
+		if (op.kind == LEDGER_ENROL && !op.rows)
 			op.rows = 1;
 	}
 	return op;
@@ -162,21 +162,21 @@ static struct oracle_op random_op(struct world *w)
 /* The same operation everywhere. */
 static void operate(struct world *w)
 {
-	struct oracle_op op = random_op(w);
-	struct oracle before;
+	struct ledger_op op = random_op(w);
+	struct ledger before;
 
-	oracle_copy(&before, &w->model);
+	ledger_copy(&before, &w->model);
 	for (int i = 0; i < GALLERIES; i++) {
-		char why[ORACLE_WHY_BYTES];
+		char why[LEDGER_WHY_BYTES];
 		const char *differs;
 
-		oracle_fini(&w->model);
-		oracle_copy(&w->model, &before);
-		oracle_log_clear(&w->log);
-		differs = oracle_both(&w->model, w->packed[i].gallery, &op, why);
+		ledger_fini(&w->model);
+		ledger_copy(&w->model, &before);
+		ledger_log_clear(&w->log);
+		differs = ledger_both(&w->model, w->packed[i].gallery, &op, why);
 		REQUIRE(w, !differs, "gallery %d: %s", i, differs);
 	}
-	oracle_fini(&before);
+	ledger_fini(&before);
 }
 
 static void compact(struct world *w, struct packed *p)
@@ -207,8 +207,8 @@ static void move_reader(struct world *w, struct packed *p, struct reader *r)
 		lineup_gallery_close(r->gallery);
 		open_gallery(w, p, 0, &r->gallery);
 	}
-	oracle_fini(&r->state);
-	oracle_copy(&r->state, &w->model);
+	ledger_fini(&r->state);
+	ledger_copy(&r->state, &w->model);
 	lineup_gallery_info(r->gallery, &info);
 	memcpy(r->digest, info.digest, sizeof(info.digest));
 }
@@ -225,7 +225,7 @@ static void require_readers(struct world *w)
 }
 
 struct subject_rows {
-	const struct oracle *o;
+	const struct ledger *o;
 	const char *name;
 	size_t at;
 	bool wrong;
@@ -252,12 +252,12 @@ static void require_index(struct world *w, struct packed *p)
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(p->gallery);
 
 	REQUIRE(w, snapshot, "no snapshot");
-	for (uint32_t i = 0; i < ORACLE_NAMES; i++) {
+	for (uint32_t i = 0; i < LEDGER_NAMES; i++) {
 		char name[LINEUP_SUBJECT_BYTES_MAX + 1];
 		struct subject_rows s = { .o = &w->model, .name = name };
 		int err;
 
-		oracle_subject_name(i, name);
+		ledger_subject_name(i, name);
 		err = lineup_snapshot_subject(snapshot, name, subject_row, &s);
 		REQUIRE(w, !err && !s.wrong, "rows of subject '%s'", name);
 		while (s.at < s.o->row_count) {
@@ -280,7 +280,7 @@ static bool held(const struct packed *p)
 static void require_everything(struct world *w)
 {
 	uint8_t digest[LINEUP_DIGEST_BYTES];
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 
 	for (int i = 0; i < GALLERIES; i++) {
 		struct packed *p = &w->packed[i];
@@ -297,7 +297,7 @@ static void require_everything(struct world *w)
 		lineup_gallery_close(p->gallery);
 		open_gallery(w, p, LINEUP_GALLERY_WRITE, &p->gallery);
 		require_state(w, p->gallery, &w->model, digest, "gallery opened again");
-		REQUIRE(w, held(p) || !oracle_stray(p->path, why), "%s", why);
+		REQUIRE(w, held(p) || !ledger_stray(p->path, why), "%s", why);
 	}
 }
 
@@ -327,7 +327,7 @@ static void history(uint64_t seed)
 	require_everything(&w);
 	require_readers(&w);
 	print_message("             seed %llu: %llu operations, %zu templates, %llu left\n", (unsigned long long)seed,
-		      (unsigned long long)w.model.sequence, w.model.row_count, (unsigned long long)oracle_templates(&w.model));
+		      (unsigned long long)w.model.sequence, w.model.row_count, (unsigned long long)ledger_templates(&w.model));
 	world_end(&w);
 }
 
@@ -365,7 +365,7 @@ static void an_aborted_enrolment_leaves_nothing(void **state)
 	world_begin(&w, 3);
 	for (int i = 0; i < GALLERIES; i++) {
 		struct packed *p = &w.packed[i];
-		char why[ORACLE_WHY_BYTES];
+		char why[LEDGER_WHY_BYTES];
 		struct lineup_enrol *enrol;
 		uint64_t mask;
 
@@ -374,7 +374,7 @@ static void an_aborted_enrolment_leaves_nothing(void **state)
 		lineup_enrol_abort(enrol);
 		require_state(&w, p->gallery, &w.model, NULL, "after the abort");
 		assert_int_equal(lineup_gallery_list(p->gallery, "never", &mask), -ENOENT);
-		assert_null(oracle_stray(p->path, why));
+		assert_null(ledger_stray(p->path, why));
 	}
 	operate(&w);
 	require_everything(&w);
@@ -403,7 +403,7 @@ static void a_bad_row_refuses_its_batch_and_leaves_the_enrolment(void **state)
 	(void)state;
 	world_begin(&w, 3);
 	for (int i = 0; i < GALLERIES; i++) {
-		float bad[2][ORACLE_DIM_MAX] = { { 1 } };
+		float bad[2][LEDGER_DIM_MAX] = { { 1 } };
 		struct lineup_enrol_batch batch = { .vectors = { bad, 1, w.model.dim, LINEUP_FLOAT32 } };
 		const char *subjects[2] = { "good", "line\nbreak" };
 		struct packed *p = &w.packed[i];
@@ -411,7 +411,7 @@ static void a_bad_row_refuses_its_batch_and_leaves_the_enrolment(void **state)
 
 		begin_with_rows(&w, p, 60, &enrol);
 		batch.vectors.data = bad[1]; /* zeros */
-		oracle_log_clear(&w.log);
+		ledger_log_clear(&w.log);
 		assert_int_equal(lineup_enrol_add(enrol, &batch), -EINVAL);
 		assert_int_equal(w.log.errors, 1);
 		for (uint32_t c = 0; c < 2 * w.model.dim; c++)
@@ -468,7 +468,7 @@ static void another_model_is_refused(void **state)
 
 	(void)state;
 	world_begin(&w, 3);
-	oracle_log_clear(&w.log);
+	ledger_log_clear(&w.log);
 	assert_int_equal(lineup_gallery_open(w.packed[0].ctx, w.packed[0].path, &options, &gallery), -EMEDIUMTYPE);
 	assert_int_equal(w.log.errors, 1);
 	options.model = "model-1";

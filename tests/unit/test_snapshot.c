@@ -14,17 +14,17 @@
 
 #include "faulty_io.h"
 #include "gallery.h"
-#include "oracle.h"
+#include "ledger.h"
 
 enum { DIM = 8, OPERATIONS = 60 };
 
 struct stage {
 	char base[PATH_MAX];
 	char path[PATH_MAX + 32];
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx;
 	struct lineup_gallery *gallery; /* the writer */
-	struct oracle model;
+	struct ledger model;
 	uint64_t op_next;
 };
 
@@ -44,26 +44,26 @@ static int open_flags(struct lineup_ctx *ctx, const char *path, uint32_t flags, 
 	return lineup_gallery_open(ctx, path, &options, gallery);
 }
 
-static struct lineup_ctx *ctx_make(struct oracle_log *log)
+static struct lineup_ctx *ctx_make(struct ledger_log *log)
 {
-	struct lineup_ctx_options options = { .size = sizeof(options), .log = oracle_log_line, .log_arg = log };
+	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = log };
 	struct lineup_ctx *ctx;
 
-	oracle_log_clear(log);
+	ledger_log_clear(log);
 	assert_int_equal(lineup_ctx_create(&options, &ctx), 0);
 	ctx->record_bytes_max = 2000;
 	ctx->journal_seal_bytes = 6000;
 	return ctx;
 }
 
-static void operate(struct stage *s, struct oracle_op op)
+static void operate(struct stage *s, struct ledger_op op)
 {
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 	const char *differs;
 
 	op.id = op.seed = ++s->op_next;
 	op.named = true;
-	differs = oracle_both(&s->model, s->gallery, &op, why);
+	differs = ledger_both(&s->model, s->gallery, &op, why);
 	REQUIRE(s, !differs, "operation %llu: %s", (unsigned long long)op.id, differs);
 }
 
@@ -84,21 +84,21 @@ static void stage_begin(struct stage *s, struct faulty_io *disk)
 	}
 	assert_int_equal(lineup_gallery_create(s->ctx, s->path, &create, &s->gallery), 0);
 	lineup_gallery_info(s->gallery, &info);
-	oracle_init(&s->model, DIM, LINEUP_STORE_FLOAT32, info.templates_next);
-	operate(s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 90 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .template_id = 12 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 4 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 70 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 5 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .template_id = 100 });
-	operate(s, (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .template_id = 165 });
+	ledger_init(&s->model, DIM, LINEUP_STORE_FLOAT32, info.templates_next);
+	operate(s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 90 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .template_id = 12 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 4 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 70 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 5 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .template_id = 100 });
+	operate(s, (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .template_id = 165 });
 }
 
 static void stage_end(struct stage *s)
 {
 	lineup_gallery_close(s->gallery);
 	lineup_ctx_destroy(s->ctx);
-	oracle_fini(&s->model);
+	ledger_fini(&s->model);
 	faulty_remove(s->base);
 }
 
@@ -111,8 +111,8 @@ static void compact(struct stage *s, struct lineup_compact_result *result)
 
 static void require_model(struct stage *s)
 {
-	char why[ORACLE_WHY_BYTES];
-	const char *differs = oracle_differs(&s->model, s->gallery, NULL, why);
+	char why[LEDGER_WHY_BYTES];
+	const char *differs = ledger_differs(&s->model, s->gallery, NULL, why);
 
 	REQUIRE(s, !differs, "%s", differs);
 	assert_int_equal(lineup_gallery_check(s->gallery, NULL, NULL), 0);
@@ -123,16 +123,16 @@ static void require_model(struct stage *s)
 /* Opens, says so, waits for the word, looks, says what it saw, goes. */
 static int reader(const struct stage *s, int ready, int go)
 {
-	struct oracle_log log;
+	struct ledger_log log;
 	struct lineup_ctx *ctx = ctx_make(&log);
 	struct lineup_gallery *gallery;
-	char why[ORACLE_WHY_BYTES], byte = 0;
+	char why[LEDGER_WHY_BYTES], byte = 0;
 
 	if (open_flags(ctx, s->path, 0, &gallery))
 		return 10;
 	if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 1)
 		return 11;
-	if (oracle_differs(&s->model, gallery, NULL, why))
+	if (ledger_differs(&s->model, gallery, NULL, why))
 		return 12;
 	if (lineup_gallery_check(gallery, NULL, NULL))
 		return 13;
@@ -174,7 +174,7 @@ static void other_end(struct other *o)
 static void a_compaction_leaves_the_files_of_a_reader(void **state)
 {
 	struct lineup_compact_result result;
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 	struct other other;
 	struct stage s;
 	const char *stray;
@@ -182,17 +182,17 @@ static void a_compaction_leaves_the_files_of_a_reader(void **state)
 	(void)state;
 	stage_begin(&s, NULL);
 	other_begin(&s, &other);
-	operate(&s, (struct oracle_op) { .kind = ORACLE_DELETE_TEMPLATE, .template_id = 30 });
-	operate(&s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 3 });
+	operate(&s, (struct ledger_op) { .kind = LEDGER_DELETE_TEMPLATE, .template_id = 30 });
+	operate(&s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 3 });
 	compact(&s, &result);
 	assert_true(result.files_held > 0);
 	require_model(&s);
-	assert_non_null(oracle_stray(s.path, why));
-	operate(&s, (struct oracle_op) { .kind = ORACLE_ENROL, .rows = 60 });
+	assert_non_null(ledger_stray(s.path, why));
+	operate(&s, (struct ledger_op) { .kind = LEDGER_ENROL, .rows = 60 });
 	other_end(&other);
 	compact(&s, &result);
 	assert_int_equal(result.files_held, 0);
-	stray = oracle_stray(s.path, why);
+	stray = ledger_stray(s.path, why);
 	REQUIRE(&s, !stray, "%s", stray);
 	require_model(&s);
 	stage_end(&s);
@@ -201,7 +201,7 @@ static void a_compaction_leaves_the_files_of_a_reader(void **state)
 static void the_next_writer_removes_what_a_reader_held(void **state)
 {
 	struct lineup_compact_result result;
-	char why[ORACLE_WHY_BYTES];
+	char why[LEDGER_WHY_BYTES];
 	struct other other;
 	struct stage s;
 	const char *stray;
@@ -213,11 +213,11 @@ static void the_next_writer_removes_what_a_reader_held(void **state)
 	assert_true(result.files_held > 0);
 	lineup_gallery_close(s.gallery);
 	assert_int_equal(open_flags(s.ctx, s.path, LINEUP_GALLERY_WRITE, &s.gallery), 0);
-	assert_non_null(oracle_stray(s.path, why));
+	assert_non_null(ledger_stray(s.path, why));
 	lineup_gallery_close(s.gallery);
 	other_end(&other);
 	assert_int_equal(open_flags(s.ctx, s.path, LINEUP_GALLERY_WRITE, &s.gallery), 0);
-	stray = oracle_stray(s.path, why);
+	stray = ledger_stray(s.path, why);
 	REQUIRE(&s, !stray, "%s", stray);
 	require_model(&s);
 	stage_end(&s);
@@ -248,7 +248,7 @@ static void a_snapshot_outlives_the_gallery_it_came_from(void **state)
 
 		assert_non_null(record);
 		for (uint64_t r = 0; r < segment->rows; r++, rows++) {
-			const struct oracle_row *row = &s.model.rows[rows];
+			const struct ledger_row *row = &s.model.rows[rows];
 			float buffer[DIM];
 
 			assert_int_equal(lineup_segment_record(s.ctx, segment, r, record), 0);
@@ -267,12 +267,12 @@ static void a_snapshot_outlives_the_gallery_it_came_from(void **state)
 
 /* ---- readers that race with a writer ------------------------------------------------------------------------------------ */
 
-static struct oracle_op race_op(const struct oracle *model, uint64_t i)
+static struct ledger_op race_op(const struct ledger *model, uint64_t i)
 {
-	struct oracle_op op = { .kind = ORACLE_ENROL, .id = 1000 + i, .seed = i * 77, .named = true, .rows = 1 + (uint32_t)(i % 5) };
+	struct ledger_op op = { .kind = LEDGER_ENROL, .id = 1000 + i, .seed = i * 77, .named = true, .rows = 1 + (uint32_t)(i % 5) };
 
 	if (i % 4 == 1) {
-		op.kind = ORACLE_DELETE_TEMPLATE;
+		op.kind = LEDGER_DELETE_TEMPLATE;
 		for (size_t r = (size_t)(i * 13 % model->row_count);; r = (r + 1) % model->row_count)
 			if (!model->rows[r].deleted) {
 				op.template_id = model->rows[r].id;
@@ -287,10 +287,10 @@ static struct oracle_op race_op(const struct oracle *model, uint64_t i)
 static int race_writer(struct stage *s)
 {
 	for (uint64_t i = 0; i < OPERATIONS; i++) {
-		struct oracle_op op = race_op(&s->model, i);
-		char why[ORACLE_WHY_BYTES];
+		struct ledger_op op = race_op(&s->model, i);
+		char why[LEDGER_WHY_BYTES];
 
-		if (oracle_both(&s->model, s->gallery, &op, why)) {
+		if (ledger_both(&s->model, s->gallery, &op, why)) {
 			fprintf(stderr, "writer: %s\n%s", why, s->log.text);
 			return 20;
 		}
@@ -303,7 +303,7 @@ static int race_writer(struct stage *s)
 /* Whatever moment a reader opens or refreshes at, it sees the state after some operation, and never an older one than before. */
 static void readers_that_race_with_a_writer_see_whole_states(void **state)
 {
-	struct oracle history[OPERATIONS + 1];
+	struct ledger history[OPERATIONS + 1];
 	uint64_t sequence_first, sequence_last, opens = 0, different = 0, seen = 0;
 	struct lineup_gallery *gallery = NULL;
 	struct stage s;
@@ -313,13 +313,13 @@ static void readers_that_race_with_a_writer_see_whole_states(void **state)
 	(void)state;
 	stage_begin(&s, NULL);
 	sequence_first = sequence_last = s.model.sequence;
-	oracle_copy(&history[0], &s.model);
+	ledger_copy(&history[0], &s.model);
 	for (uint64_t i = 0; i < OPERATIONS; i++) {
-		struct oracle_op op = race_op(&history[i], i);
-		struct oracle_result result;
+		struct ledger_op op = race_op(&history[i], i);
+		struct ledger_result result;
 
-		oracle_copy(&history[i + 1], &history[i]);
-		assert_int_equal(oracle_apply(&history[i + 1], &op, &result), 0);
+		ledger_copy(&history[i + 1], &history[i]);
+		assert_int_equal(ledger_apply(&history[i + 1], &op, &result), 0);
 	}
 	lineup_gallery_close(s.gallery);
 	pid = fork();
@@ -332,7 +332,7 @@ static void readers_that_race_with_a_writer_see_whole_states(void **state)
 	}
 	do {
 		struct lineup_gallery_info info;
-		char why[ORACLE_WHY_BYTES];
+		char why[LEDGER_WHY_BYTES];
 		const char *differs;
 		int err;
 
@@ -346,7 +346,7 @@ static void readers_that_race_with_a_writer_see_whole_states(void **state)
 		REQUIRE(&s, !err, "open or refresh %llu: %d", (unsigned long long)opens, err);
 		lineup_gallery_info(gallery, &info);
 		assert_true(info.sequence >= sequence_last && info.sequence <= sequence_first + OPERATIONS);
-		differs = oracle_differs(&history[info.sequence - sequence_first], gallery, NULL, why);
+		differs = ledger_differs(&history[info.sequence - sequence_first], gallery, NULL, why);
 		REQUIRE(&s, !differs, "sequence %llu: %s", (unsigned long long)info.sequence, differs);
 		different += info.sequence != seen;
 		seen = sequence_last = info.sequence;
@@ -359,7 +359,7 @@ static void readers_that_race_with_a_writer_see_whole_states(void **state)
 	print_message("             %llu openings, %llu different states\n", (unsigned long long)opens, (unsigned long long)different);
 	lineup_gallery_close(gallery);
 	for (int i = 0; i <= OPERATIONS; i++)
-		oracle_fini(&history[i]);
+		ledger_fini(&history[i]);
 	s.gallery = NULL;
 	stage_end(&s);
 }
@@ -394,7 +394,7 @@ static void count_traces(const struct stage *s, size_t *vectors, size_t *names)
 		assert_int_equal(read(fd, data, (size_t)st.st_size), st.st_size);
 		close(fd);
 		for (size_t i = 0; i < s->model.row_count; i++) {
-			const struct oracle_row *row = &s->model.rows[i];
+			const struct ledger_row *row = &s->model.rows[i];
 			bool live = false;
 
 			if (!row->deleted)
@@ -413,7 +413,7 @@ static void count_traces(const struct stage *s, size_t *vectors, size_t *names)
 static void delete_subjects(struct stage *s)
 {
 	for (uint32_t i = 8; i < 20; i++)
-		operate(s, (struct oracle_op) { .kind = ORACLE_DELETE_SUBJECT, .subject = i });
+		operate(s, (struct ledger_op) { .kind = LEDGER_DELETE_SUBJECT, .subject = i });
 }
 
 static void deleted_templates_leave_the_disk(void **state)

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "gallery.h"
-#include "oracle.h"
+#include "ledger.h"
 
-#define WHY(why, ...) (snprintf(why, ORACLE_WHY_BYTES, __VA_ARGS__), (const char *)(why))
+#define WHY(why, ...) (snprintf(why, LEDGER_WHY_BYTES, __VA_ARGS__), (const char *)(why))
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -30,7 +30,7 @@ static void *checked(void *p)
 
 /* ---- rows of an operation ----------------------------------------------------------------------------------------------- */
 
-void oracle_subject_name(uint32_t number, char name[LINEUP_SUBJECT_BYTES_MAX + 1])
+void ledger_subject_name(uint32_t number, char name[LINEUP_SUBJECT_BYTES_MAX + 1])
 {
 	/* The longest name allowed, one that looks like an automatic one, UTF-8, and plain ones. */
 	if (number == 0)
@@ -43,7 +43,7 @@ void oracle_subject_name(uint32_t number, char name[LINEUP_SUBJECT_BYTES_MAX + 1
 		snprintf(name, LINEUP_SUBJECT_BYTES_MAX + 1, "subject-%u", number);
 }
 
-void oracle_list_name(uint32_t number, char name[LINEUP_LIST_NAME_BYTES_MAX + 1])
+void ledger_list_name(uint32_t number, char name[LINEUP_LIST_NAME_BYTES_MAX + 1])
 {
 	if (number == 0)
 		memset(name, 'L', LINEUP_LIST_NAME_BYTES_MAX), name[LINEUP_LIST_NAME_BYTES_MAX] = 0;
@@ -52,14 +52,14 @@ void oracle_list_name(uint32_t number, char name[LINEUP_LIST_NAME_BYTES_MAX + 1]
 }
 
 /* The lists that an enrolment asks for, by number, in its order. */
-static uint32_t op_lists(const struct oracle_op *op, uint32_t lists[ORACLE_LISTS])
+static uint32_t op_lists(const struct ledger_op *op, uint32_t lists[LEDGER_LISTS])
 {
 	uint32_t count = 0;
 
 	if (!op->listed)
 		return 0;
-	for (uint32_t i = 0; i < ORACLE_LISTS; i++) {
-		uint32_t number = (uint32_t)((op->seed + i * 5) % ORACLE_LISTS);
+	for (uint32_t i = 0; i < LEDGER_LISTS; i++) {
+		uint32_t number = (uint32_t)((op->seed + i * 5) % LEDGER_LISTS);
 		bool known = false;
 
 		for (uint32_t j = 0; j < count; j++)
@@ -70,7 +70,7 @@ static uint32_t op_lists(const struct oracle_op *op, uint32_t lists[ORACLE_LISTS
 	return count;
 }
 
-static void op_vector(const struct oracle_op *op, uint64_t row, uint32_t dim, float *vector)
+static void op_vector(const struct ledger_op *op, uint64_t row, uint32_t dim, float *vector)
 {
 	double scale = ldexp(1, (int)(mix(op->seed, row) % 21) - 10);
 	bool zero = true;
@@ -102,7 +102,7 @@ static float half_rounded(float value)
 	return (float)(nearbyint(value / unit) * unit);
 }
 
-static void store_vector(const struct oracle *o, const float *raw, float *stored)
+static void store_vector(const struct ledger *o, const float *raw, float *stored)
 {
 	double norm = sqrt(dot(raw, raw, o->dim));
 
@@ -113,12 +113,12 @@ static void store_vector(const struct oracle *o, const float *raw, float *stored
 	}
 }
 
-static uint32_t op_subject(const struct oracle_op *op, uint64_t row)
+static uint32_t op_subject(const struct ledger_op *op, uint64_t row)
 {
-	return (uint32_t)(mix(op->seed, row + 777) % ORACLE_NAMES);
+	return (uint32_t)(mix(op->seed, row + 777) % LEDGER_NAMES);
 }
 
-static uint64_t op_mask(const struct oracle_op *op, uint64_t row, const uint64_t *bits, uint32_t count)
+static uint64_t op_mask(const struct ledger_op *op, uint64_t row, const uint64_t *bits, uint32_t count)
 {
 	uint64_t mask = 0;
 
@@ -128,14 +128,14 @@ static uint64_t op_mask(const struct oracle_op *op, uint64_t row, const uint64_t
 	return mask;
 }
 
-static int64_t op_expires(const struct oracle_op *op, uint64_t row)
+static int64_t op_expires(const struct ledger_op *op, uint64_t row)
 {
 	uint64_t r = mix(op->seed, row + 5555);
 
 	return op->expiring && r % 3 ? (int64_t)(r % 4000000000u) + 1 : 0;
 }
 
-static void op_bytes(const struct oracle_op *op, uint8_t bytes[LINEUP_OP_ID_BYTES])
+static void op_bytes(const struct ledger_op *op, uint8_t bytes[LINEUP_OP_ID_BYTES])
 {
 	uint64_t high = mix(op->id, 99);
 
@@ -145,7 +145,7 @@ static void op_bytes(const struct oracle_op *op, uint8_t bytes[LINEUP_OP_ID_BYTE
 
 /* ---- the model ---------------------------------------------------------------------------------------------------------- */
 
-void oracle_init(struct oracle *o, uint32_t dim, enum lineup_store store, uint64_t template_next)
+void ledger_init(struct ledger *o, uint32_t dim, enum lineup_store store, uint64_t template_next)
 {
 	memset(o, 0, sizeof(*o));
 	o->dim = dim;
@@ -153,14 +153,14 @@ void oracle_init(struct oracle *o, uint32_t dim, enum lineup_store store, uint64
 	o->template_next = template_next;
 }
 
-void oracle_fini(struct oracle *o)
+void ledger_fini(struct ledger *o)
 {
 	free(o->rows);
 	free(o->done);
 	memset(o, 0, sizeof(*o));
 }
 
-void oracle_copy(struct oracle *to, const struct oracle *from)
+void ledger_copy(struct ledger *to, const struct ledger *from)
 {
 	*to = *from;
 	to->rows = checked(malloc((from->row_count + 1) * sizeof(*to->rows)));
@@ -171,7 +171,7 @@ void oracle_copy(struct oracle *to, const struct oracle *from)
 		memcpy(to->done, from->done, from->done_count * sizeof(*to->done));
 }
 
-static uint64_t list_bit(struct oracle *o, uint32_t number)
+static uint64_t list_bit(struct ledger *o, uint32_t number)
 {
 	for (uint32_t i = 0; i < o->lists; i++)
 		if (o->list[i] == number)
@@ -180,24 +180,24 @@ static uint64_t list_bit(struct oracle *o, uint32_t number)
 	return (uint64_t)1 << o->lists++;
 }
 
-static void apply_enrol(struct oracle *o, const struct oracle_op *op, struct oracle_result *result)
+static void apply_enrol(struct ledger *o, const struct ledger_op *op, struct ledger_result *result)
 {
-	uint32_t lists[ORACLE_LISTS], list_count = op_lists(op, lists);
-	uint64_t bits[ORACLE_LISTS];
+	uint32_t lists[LEDGER_LISTS], list_count = op_lists(op, lists);
+	uint64_t bits[LEDGER_LISTS];
 
 	for (uint32_t i = 0; i < list_count; i++)
 		bits[i] = list_bit(o, lists[i]);
 	o->rows = checked(realloc(o->rows, (o->row_count + op->rows) * sizeof(*o->rows)));
 	for (uint32_t i = 0; i < op->rows; i++) {
-		struct oracle_row *row = &o->rows[o->row_count++];
-		float raw[ORACLE_DIM_MAX];
+		struct ledger_row *row = &o->rows[o->row_count++];
+		float raw[LEDGER_DIM_MAX];
 
 		memset(row, 0, sizeof(*row));
 		row->id = o->template_next++;
 		row->lists = op_mask(op, i, bits, list_count);
 		row->expires = op_expires(op, i);
 		if (op->named)
-			oracle_subject_name(op_subject(op, i), row->subject);
+			ledger_subject_name(op_subject(op, i), row->subject);
 		else
 			snprintf(row->subject, sizeof(row->subject), "%llu", (unsigned long long)row->id);
 		op_vector(op, i, o->dim, raw);
@@ -206,16 +206,16 @@ static void apply_enrol(struct oracle *o, const struct oracle_op *op, struct ora
 	result->rows = op->rows;
 }
 
-static uint64_t apply_delete(struct oracle *o, const struct oracle_op *op)
+static uint64_t apply_delete(struct ledger *o, const struct ledger_op *op)
 {
 	char name[LINEUP_SUBJECT_BYTES_MAX + 1];
 	uint64_t count = 0;
 
-	oracle_subject_name(op->subject, name);
+	ledger_subject_name(op->subject, name);
 	for (size_t i = 0; i < o->row_count; i++) {
-		struct oracle_row *row = &o->rows[i];
+		struct ledger_row *row = &o->rows[i];
 
-		if (!row->deleted && (op->kind == ORACLE_DELETE_SUBJECT ? !strcmp(row->subject, name) : row->id == op->template_id)) {
+		if (!row->deleted && (op->kind == LEDGER_DELETE_SUBJECT ? !strcmp(row->subject, name) : row->id == op->template_id)) {
 			row->deleted = true;
 			count++;
 		}
@@ -223,11 +223,11 @@ static uint64_t apply_delete(struct oracle *o, const struct oracle_op *op)
 	return count;
 }
 
-int oracle_apply(struct oracle *o, const struct oracle_op *op, struct oracle_result *result)
+int ledger_apply(struct ledger *o, const struct ledger_op *op, struct ledger_result *result)
 {
-	struct oracle_result r = { .template_first = op->kind == ORACLE_ENROL ? o->template_next : 0 };
+	struct ledger_result r = { .template_first = op->kind == LEDGER_ENROL ? o->template_next : 0 };
 
-	if (op->kind == ORACLE_COMPACT) {
+	if (op->kind == LEDGER_COMPACT) {
 		*result = r;
 		return 0;
 	}
@@ -237,7 +237,7 @@ int oracle_apply(struct oracle *o, const struct oracle_op *op, struct oracle_res
 			result->repeated = true;
 			return 0;
 		}
-	if (op->kind == ORACLE_ENROL) {
+	if (op->kind == LEDGER_ENROL) {
 		apply_enrol(o, op, &r);
 	} else {
 		r.rows = apply_delete(o, op);
@@ -246,12 +246,12 @@ int oracle_apply(struct oracle *o, const struct oracle_op *op, struct oracle_res
 	}
 	r.sequence = ++o->sequence;
 	o->done = checked(realloc(o->done, (o->done_count + 1) * sizeof(*o->done)));
-	o->done[o->done_count++] = (struct oracle_done) { .id = op->id, .kind = op->kind, .result = r };
+	o->done[o->done_count++] = (struct ledger_done) { .id = op->id, .kind = op->kind, .result = r };
 	*result = r;
 	return 0;
 }
 
-uint64_t oracle_templates(const struct oracle *o)
+uint64_t ledger_templates(const struct ledger *o)
 {
 	uint64_t count = 0;
 
@@ -265,7 +265,7 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-uint64_t oracle_subjects(const struct oracle *o)
+uint64_t ledger_subjects(const struct ledger *o)
 {
 	const char **names = checked(malloc((o->row_count + 1) * sizeof(*names)));
 	uint64_t count = 0, different = 0;
@@ -290,7 +290,7 @@ struct rows { /* of an enrolment, as a caller gives them */
 	int64_t *expires;
 };
 
-static void rows_make(struct rows *r, const struct oracle_op *op, uint32_t dim, const uint64_t *bits, uint32_t lists)
+static void rows_make(struct rows *r, const struct ledger_op *op, uint32_t dim, const uint64_t *bits, uint32_t lists)
 {
 	r->vectors = checked(malloc((op->rows * dim + 1) * sizeof(float)));
 	r->names = checked(malloc((op->rows + 1) * sizeof(*r->names)));
@@ -299,7 +299,7 @@ static void rows_make(struct rows *r, const struct oracle_op *op, uint32_t dim, 
 	r->expires = checked(malloc((op->rows + 1) * sizeof(*r->expires)));
 	for (uint32_t i = 0; i < op->rows; i++) {
 		op_vector(op, i, dim, r->vectors + (size_t)i * dim);
-		oracle_subject_name(op_subject(op, i), r->names[i]);
+		ledger_subject_name(op_subject(op, i), r->names[i]);
 		r->subjects[i] = r->names[i];
 		r->lists[i] = op_mask(op, i, bits, lists);
 		r->expires[i] = op_expires(op, i);
@@ -315,7 +315,7 @@ static void rows_free(struct rows *r)
 	free(r->expires);
 }
 
-static int add_rows(struct lineup_enrol *enrol, const struct oracle_op *op, const struct rows *r, uint32_t dim)
+static int add_rows(struct lineup_enrol *enrol, const struct ledger_op *op, const struct rows *r, uint32_t dim)
 {
 	for (uint32_t at = 0, count; at < op->rows; at += count) {
 		struct lineup_enrol_batch batch = { 0 };
@@ -335,11 +335,11 @@ static int add_rows(struct lineup_enrol *enrol, const struct oracle_op *op, cons
 	return 0;
 }
 
-static int run_enrol(struct lineup_gallery *gallery, const struct oracle_op *op, struct oracle_result *result)
+static int run_enrol(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
 	struct lineup_enrol_options options = { .size = sizeof(options) };
-	uint32_t lists[ORACLE_LISTS], list_count = op_lists(op, lists);
-	uint64_t bits[ORACLE_LISTS] = { 0 };
+	uint32_t lists[LEDGER_LISTS], list_count = op_lists(op, lists);
+	uint64_t bits[LEDGER_LISTS] = { 0 };
 	struct lineup_enrol_result r;
 	struct lineup_enrol *enrol;
 	struct lineup_gallery_info info;
@@ -354,7 +354,7 @@ static int run_enrol(struct lineup_gallery *gallery, const struct oracle_op *op,
 	for (uint32_t i = 0; !err && i < list_count; i++) {
 		char name[LINEUP_LIST_NAME_BYTES_MAX + 1];
 
-		oracle_list_name(lists[i], name);
+		ledger_list_name(lists[i], name);
 		err = lineup_enrol_list(enrol, name, &bits[i]);
 	}
 	rows_make(&rows, op, info.dim, bits, list_count);
@@ -369,41 +369,41 @@ static int run_enrol(struct lineup_gallery *gallery, const struct oracle_op *op,
 	if (!err && memcmp(r.op_id, options.op_id, sizeof(r.op_id)))
 		return -EPROTO;
 	if (!err)
-		*result = (struct oracle_result) { r.sequence, r.template_first, r.rows, r.repeated };
+		*result = (struct ledger_result) { r.sequence, r.template_first, r.rows, r.repeated };
 	return err;
 }
 
-static int run_delete(struct lineup_gallery *gallery, const struct oracle_op *op, struct oracle_result *result)
+static int run_delete(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
 	struct lineup_delete_options options = { .size = sizeof(options), .template_id = op->template_id };
 	char name[LINEUP_SUBJECT_BYTES_MAX + 1];
 	struct lineup_delete_result r;
 	int err;
 
-	oracle_subject_name(op->subject, name);
+	ledger_subject_name(op->subject, name);
 	op_bytes(op, options.op_id);
-	options.what = op->kind == ORACLE_DELETE_SUBJECT ? LINEUP_DELETE_SUBJECT : LINEUP_DELETE_TEMPLATE;
-	options.subject = op->kind == ORACLE_DELETE_SUBJECT ? name : NULL;
+	options.what = op->kind == LEDGER_DELETE_SUBJECT ? LINEUP_DELETE_SUBJECT : LINEUP_DELETE_TEMPLATE;
+	options.subject = op->kind == LEDGER_DELETE_SUBJECT ? name : NULL;
 	err = lineup_gallery_delete(gallery, &options, &r);
 	if (!err && memcmp(r.op_id, options.op_id, sizeof(r.op_id)))
 		return -EPROTO;
 	if (!err)
-		*result = (struct oracle_result) { r.sequence, 0, r.rows, r.repeated };
+		*result = (struct ledger_result) { r.sequence, 0, r.rows, r.repeated };
 	return err;
 }
 
-int oracle_run(struct lineup_gallery *gallery, const struct oracle_op *op, struct oracle_result *result)
+int ledger_run(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
 	memset(result, 0, sizeof(*result));
-	if (op->kind == ORACLE_COMPACT)
+	if (op->kind == LEDGER_COMPACT)
 		return lineup_gallery_compact(gallery, NULL, NULL, NULL);
-	return (op->kind == ORACLE_ENROL ? run_enrol : run_delete)(gallery, op, result);
+	return (op->kind == LEDGER_ENROL ? run_enrol : run_delete)(gallery, op, result);
 }
 
-const char *oracle_both(struct oracle *o, struct lineup_gallery *gallery, const struct oracle_op *op, char *why)
+const char *ledger_both(struct ledger *o, struct lineup_gallery *gallery, const struct ledger_op *op, char *why)
 {
-	struct oracle_result expected = { 0 }, got = { 0 };
-	int expected_err = oracle_apply(o, op, &expected), err = oracle_run(gallery, op, &got);
+	struct ledger_result expected = { 0 }, got = { 0 };
+	int expected_err = ledger_apply(o, op, &expected), err = ledger_run(gallery, op, &got);
 
 	if (err != expected_err)
 		return WHY(why, "operation kind %d returned %d instead of %d", op->kind, err, expected_err);
@@ -419,7 +419,7 @@ const char *oracle_both(struct oracle *o, struct lineup_gallery *gallery, const 
 }
 
 struct compare {
-	const struct oracle *o;
+	const struct ledger *o;
 	size_t at;
 	char *why;
 	bool differs;
@@ -428,7 +428,7 @@ struct compare {
 static int compare_template(void *arg, const struct lineup_template *t)
 {
 	struct compare *c = arg;
-	const struct oracle_row *row;
+	const struct ledger_row *row;
 
 	c->differs = true;
 	while (c->at < c->o->row_count && c->o->rows[c->at].deleted)
@@ -447,19 +447,19 @@ static int compare_template(void *arg, const struct lineup_template *t)
 	return 0;
 }
 
-static const char *info_differs(const struct oracle *o, struct lineup_gallery *gallery, const uint8_t *digest, char *why)
+static const char *info_differs(const struct ledger *o, struct lineup_gallery *gallery, const uint8_t *digest, char *why)
 {
 	struct lineup_gallery_info info;
 
 	lineup_gallery_info(gallery, &info);
 	if (info.sequence != o->sequence)
 		return WHY(why, "sequence %llu, not %llu", (unsigned long long)info.sequence, (unsigned long long)o->sequence);
-	if (info.templates != oracle_templates(o))
-		return WHY(why, "%llu templates, not %llu", (unsigned long long)info.templates, (unsigned long long)oracle_templates(o));
-	if (info.templates_deleted > o->row_count - oracle_templates(o))
+	if (info.templates != ledger_templates(o))
+		return WHY(why, "%llu templates, not %llu", (unsigned long long)info.templates, (unsigned long long)ledger_templates(o));
+	if (info.templates_deleted > o->row_count - ledger_templates(o))
 		return WHY(why, "%llu deleted templates", (unsigned long long)info.templates_deleted);
-	if (info.subjects != oracle_subjects(o))
-		return WHY(why, "%llu subjects, not %llu", (unsigned long long)info.subjects, (unsigned long long)oracle_subjects(o));
+	if (info.subjects != ledger_subjects(o))
+		return WHY(why, "%llu subjects, not %llu", (unsigned long long)info.subjects, (unsigned long long)ledger_subjects(o));
 	if (info.templates_next != o->template_next)
 		return WHY(why, "next template %llu, not %llu", (unsigned long long)info.templates_next,
 			   (unsigned long long)o->template_next);
@@ -470,7 +470,7 @@ static const char *info_differs(const struct oracle *o, struct lineup_gallery *g
 	for (uint32_t i = 0; i < o->lists; i++) {
 		char name[LINEUP_LIST_NAME_BYTES_MAX + 1];
 
-		oracle_list_name(o->list[i], name);
+		ledger_list_name(o->list[i], name);
 		if (strcmp(name, info.list[i]))
 			return WHY(why, "list %u is '%s', not '%s'", i, info.list[i], name);
 	}
@@ -479,7 +479,7 @@ static const char *info_differs(const struct oracle *o, struct lineup_gallery *g
 	return NULL;
 }
 
-const char *oracle_differs(const struct oracle *o, struct lineup_gallery *gallery, const uint8_t *digest, char *why)
+const char *ledger_differs(const struct ledger *o, struct lineup_gallery *gallery, const uint8_t *digest, char *why)
 {
 	struct compare c = { .o = o, .why = why };
 	const char *differs = info_differs(o, gallery, digest, why);
@@ -542,7 +542,7 @@ static bool named_files(const char *path, struct names *n)
 	return good;
 }
 
-const char *oracle_stray(const char *path, char *why)
+const char *ledger_stray(const char *path, char *why)
 {
 	const char *stray = NULL;
 	struct names n = { .count = 0 };
@@ -570,9 +570,9 @@ const char *oracle_stray(const char *path, char *why)
 	return stray;
 }
 
-void oracle_log_line(void *arg, enum lineup_log_level level, const char *message)
+void ledger_log_line(void *arg, enum lineup_log_level level, const char *message)
 {
-	struct oracle_log *log = arg;
+	struct ledger_log *log = arg;
 	int n = snprintf(log->text + log->size, sizeof(log->text) - log->size, "%s\n", message);
 
 	if (n > 0 && log->size + (size_t)n < sizeof(log->text))
@@ -581,7 +581,7 @@ void oracle_log_line(void *arg, enum lineup_log_level level, const char *message
 	log->warnings += level == LINEUP_LOG_WARNING;
 }
 
-void oracle_log_clear(struct oracle_log *log)
+void ledger_log_clear(struct ledger_log *log)
 {
 	memset(log, 0, sizeof(*log));
 }
