@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,6 +44,14 @@ struct stage {
 			fail();                                                                                               \
 		}                                                                                                             \
 	} while (0)
+
+/* A reader that doubts what it reads waits a little and looks again. Thousands of readers here have nothing to wait for. */
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+	(void)time;
+	(void)left;
+	return 0;
+}
 
 static struct ledger_op enrol(uint64_t id, uint32_t rows)
 {
