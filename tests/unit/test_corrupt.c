@@ -753,14 +753,24 @@ static void a_newer_journal_is_not_read(void **state)
 {
 	struct stage s;
 	const struct file *f;
-	uint8_t version = LINEUP_FORMAT_VERSION + 1;
+	struct disk_frame frame;
+	struct disk_journal head;
+	uint32_t seed[3] = { 0 };
 
 	(void)state;
 	stage_begin(&s, LINEUP_STORE_FLOAT32);
 	f = find(&s, "journal");
-	write_at(f, &version, 1, offsetof(struct disk_frame, payload) + offsetof(struct disk_journal, version));
+	memcpy(&frame, f->data, sizeof(frame));
+	memcpy(&head, frame.payload, sizeof(head));
+	head.version++;
+	memcpy(frame.payload, &head, sizeof(head));
+	write_at(f, &frame, sizeof(frame), 0);
 	assert_int_equal(detect(&s), -ENOTSUP);
 	assert_true(names(&s, f));
+	seed[0] = head.generation;
+	frame.crc = lineup_crc32c(lineup_crc32c(0, seed, sizeof(seed)), (const uint8_t *)&frame + 4, sizeof(frame) - 4);
+	write_at(f, &frame, sizeof(frame), 0);
+	assert_int_equal(detect(&s), -ENOTSUP);
 	stage_end(&s);
 }
 
