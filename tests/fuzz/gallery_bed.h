@@ -99,7 +99,8 @@ static struct bed *bed_make(void)
 	bed_io.fdatasync = bed_io.fsync = bed_sync;
 	bed_need(!lineup_ctx_create(NULL, &bed->ctx), "ctx");
 	bed->ctx->io = &bed_io;
-	bed->ctx->record_bytes_max = 2000;
+	bed->ctx->record_bytes_max = 4000;
+	bed->ctx->spill_rows_min = 48;
 	atexit(bed_remove);
 	bed_need(!lineup_gallery_create(bed->ctx, bed->path, &create, &gallery), "create");
 	bed_enrol(gallery, 50);

@@ -32,11 +32,11 @@ static void *checked(void *p)
 
 void ledger_subject_name(uint32_t number, char name[LINEUP_SUBJECT_BYTES_MAX + 1])
 {
-	/* The longest name allowed, one that looks like an automatic one, UTF-8, and plain ones. */
+	/* The longest name allowed, a number that no template has, UTF-8, and plain ones. */
 	if (number == 0)
 		snprintf(name, LINEUP_SUBJECT_BYTES_MAX + 1, "%064u", 7u);
 	else if (number == 1)
-		strcpy(name, "3");
+		strcpy(name, "03");
 	else if (number % 5 == 0)
 		snprintf(name, LINEUP_SUBJECT_BYTES_MAX + 1, "sujet-\xc3\xa9-%u", number);
 	else

@@ -111,7 +111,8 @@ static void stage_begin(struct stage *s, enum lineup_store store)
 	faulty_directory(s->base);
 	snprintf(s->path, sizeof(s->path), "%s/gallery", s->base);
 	assert_int_equal(lineup_ctx_create(&options, &s->ctx), 0);
-	s->ctx->record_bytes_max = 1500;
+	s->ctx->record_bytes_max = 3500;
+	s->ctx->spill_rows_min = 48;
 	assert_int_equal(lineup_gallery_create(s->ctx, s->path, &create, &gallery), 0);
 	lineup_gallery_info(gallery, &info);
 	ledger_init(&s->history[0], DIM, store, info.templates_next);

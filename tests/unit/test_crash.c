@@ -80,6 +80,7 @@ static struct lineup_ctx *ctx_make(const struct stage *s, struct ledger_log *log
 	ctx->io_arg = disk;
 	ctx->journal_seal_bytes = s->scenario->seal_bytes;
 	ctx->record_bytes_max = s->scenario->record_bytes;
+	ctx->spill_rows_min = 48;
 	return ctx;
 }
 
@@ -466,7 +467,7 @@ static void second_enrolment_is_all_or_nothing(void **state)
 /* Several segments, a deleted-file, and deletions and rows in the journal. */
 static void furnish(struct scenario *scenario)
 {
-	scenario->record_bytes = 1500;
+	scenario->record_bytes = 3500;
 	scenario->setup[scenario->setup_count++] = enrol(1, 60);
 	scenario->setup[scenario->setup_count++] = delete_template(2, 7);
 	scenario->setup[scenario->setup_count++] = enrol(3, 3);
@@ -511,8 +512,8 @@ static void sealing_loses_nothing(void **state)
 	struct scenario scenario = { .name = "seal", .seal_bytes = 8192 };
 
 	(void)state;
-	scenario.record_bytes = 1500;
-	scenario.setup[scenario.setup_count++] = enrol(1, 60);
+	scenario.record_bytes = 3500;
+	scenario.setup[scenario.setup_count++] = enrol(1, 30);
 	scenario.setup[scenario.setup_count++] = enrol(3, 9);
 	scenario.setup[scenario.setup_count++] = delete_template(2, 7);
 	scenario.setup[scenario.setup_count++] = delete_template(4, 63);

@@ -90,7 +90,8 @@ static void stage_begin(struct stage *s, const struct scenario *scenario, const 
 	assert_int_equal(lineup_ctx_create(&options, &s->ctx), 0);
 	s->ctx->io = &s->disk.io;
 	s->ctx->io_arg = &s->disk;
-	s->ctx->record_bytes_max = 1500;
+	s->ctx->record_bytes_max = 3500;
+	s->ctx->spill_rows_min = 48;
 	s->ctx->journal_seal_bytes = scenario->seal_bytes;
 }
 

@@ -19,7 +19,8 @@ enum { GALLERIES = 3, READERS = 4, OPERATIONS = 250, HISTORIES = 4 };
 static const struct limits {
 	uint64_t seal_bytes;
 	uint64_t record_bytes;
-} limits[GALLERIES] = { { 0, 0 }, { 6000, 3000 }, { 2000, 100000 } };
+	uint64_t spill_rows;
+} limits[GALLERIES] = { { 0, 0, 0 }, { 6000, 3000, 48 }, { 2000, 100000, 100 } };
 
 struct reader {
 	struct lineup_gallery *gallery;
@@ -105,6 +106,7 @@ static void world_begin(struct world *w, uint64_t seed)
 		p->ctx->io = &quick;
 		p->ctx->journal_seal_bytes = limits[i].seal_bytes;
 		p->ctx->record_bytes_max = limits[i].record_bytes;
+		p->ctx->spill_rows_min = limits[i].spill_rows;
 		assert_int_equal(lineup_gallery_create(p->ctx, p->path, &create, &p->gallery), 0);
 		lineup_gallery_info(p->gallery, &info);
 		if (!i)

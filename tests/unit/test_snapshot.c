@@ -51,7 +51,8 @@ static struct lineup_ctx *ctx_make(struct ledger_log *log)
 
 	ledger_log_clear(log);
 	assert_int_equal(lineup_ctx_create(&options, &ctx), 0);
-	ctx->record_bytes_max = 2000;
+	ctx->record_bytes_max = 4000;
+	ctx->spill_rows_min = 48;
 	ctx->journal_seal_bytes = 6000;
 	return ctx;
 }
