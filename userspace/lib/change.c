@@ -327,7 +327,7 @@ void lineup_gallery_seal(struct lineup_gallery *g)
 	uint32_t held = 0;
 	int err;
 
-	if (g->state.journal.frames * LINEUP_FRAME_BYTES <= LINEUP_JOURNAL_SEAL_BYTES)
+	if (g->state.journal.frames * LINEUP_FRAME_BYTES <= (g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES))
 		return;
 	err = lineup_change_begin(&change, g, &fault);
 	if (!err)

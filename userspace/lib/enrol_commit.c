@@ -149,12 +149,12 @@ static int resolve(struct lineup_enrol *e, struct lineup_fault *fault)
 static int next_writer(struct lineup_enrol *e, struct lineup_fault *fault)
 {
 	struct lineup_gallery *g = e->gallery;
-	uint64_t capacity = e->writer.capacity * 2, least = e->waiting * 4;
+	uint64_t capacity = e->writer.capacity * 2, least = e->waiting * 4, least_ever = g->ctx->spill_rows_min ?: SPILL_ROWS_MIN;
 
 	if (capacity < least)
 		capacity = least;
-	if (capacity < SPILL_ROWS_MIN)
-		capacity = SPILL_ROWS_MIN;
+	if (capacity < least_ever)
+		capacity = least_ever;
 	if (capacity > LINEUP_GALLERY_ROWS_TARGET)
 		capacity = LINEUP_GALLERY_ROWS_TARGET;
 	lineup_segment_fini(&e->writer);
