@@ -75,6 +75,8 @@ struct lineup_ctx;
 int lineup_ctx_create(const struct lineup_ctx_options *options, struct lineup_ctx **ctx);
 void lineup_ctx_destroy(struct lineup_ctx *ctx);
 
+#define LINEUP_FORMAT_VERSION 1u /* of galleries, that this library writes */
+
 /* "0.1.0"; static. */
 const char *lineup_version(void);
 
