@@ -399,8 +399,8 @@ struct lineup_search_facts {
  * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
  * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
  * and the options only: score descending, then template id ascending.
- * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: what the two arrays hold after a failure
- * means nothing.
+ * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: after a failure in a pass every
+ * count is 0, and what @candidates holds means nothing.
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
