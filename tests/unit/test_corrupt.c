@@ -82,7 +82,7 @@ static void files_load(struct stage *s)
 			continue;
 		assert_true(s->files++ < FILES_MAX);
 		snprintf(f->name, sizeof(f->name), "%.60s", d->d_name);
-		snprintf(f->path, sizeof(f->path), "%s/%s", s->path, f->name);
+		snprintf(f->path, sizeof(f->path), "%s/%.60s", s->path, d->d_name);
 		fd = open(f->path, O_RDONLY | O_CLOEXEC);
 		assert_int_equal(fstat(fd, &st), 0);
 		f->size = (size_t)st.st_size;
