@@ -160,7 +160,8 @@ int lineup_manifest_replace(const struct lineup_files *files, struct lineup_mani
 	head->crc = 0;
 	memcpy(data, head, sizeof(*head));
 	memcpy(data + sizeof(*head), manifest->list, lists);
-	memcpy(data + sizeof(*head) + lists, manifest->segment, segments);
+	if (segments)
+		memcpy(data + sizeof(*head) + lists, manifest->segment, segments);
 	head->crc = lineup_crc32c(0, data, size);
 	memcpy(data + CRC_OFFSET, &head->crc, sizeof(head->crc));
 	/* New files must survive under their names before a MANIFEST that names them may. */
