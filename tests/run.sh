@@ -16,6 +16,7 @@ unset BUILD
 out=$build/check
 jobs=$(nproc)
 test_seconds_max=600
+slow_seconds=20
 fuzz_seconds=3
 stages="
 	packages_are_installed
@@ -131,7 +132,13 @@ started()
 	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
 		wait -n
 	done
-	{ timeout "$test_seconds_max" "$@" >"$log" 2>&1; echo $? >"$log.status"; } &
+	{
+		local begin=$SECONDS
+
+		timeout "$test_seconds_max" "$@" >"$log" 2>&1
+		echo $? >"$log.status"
+		[ $((SECONDS - begin)) -lt $slow_seconds ] || echo "  $(basename "$log" .log) took $((SECONDS - begin)) s"
+	} &
 }
 
 # run_units STAGE DIRECTORY "PATTERN..." WRAPPER...: runs the unit test programs of a build whose names match.
@@ -286,7 +293,7 @@ stages_include_only_stages_to_their_left()
 	local row="
 		lineup internal io ctx memory crc32c half pool
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot change files lookup pages state table
+		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
 		stream
 		score
 		topk
