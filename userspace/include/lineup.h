@@ -396,7 +396,8 @@ struct lineup_search_facts {
  * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
  * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
  * and the options only: score descending, then template id ascending.
- * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer.
+ * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: what the two arrays hold after a failure
+ * means nothing.
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
@@ -404,6 +405,7 @@ int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *
 /*
  * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the index
  * without a pass over the gallery. @candidates is [probes->rows]. -ENOENT: the gallery has no such subject, or only expired templates.
+ * What @candidates holds after a failure means nothing.
  */
 int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *probes, const char *subject, int64_t now,
 		  struct lineup_candidate *candidates);

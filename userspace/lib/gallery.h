@@ -256,6 +256,13 @@ struct lineup_shape {
 /* block_rows for a segment of @rows rows: as many as fit LINEUP_BLOCK_BYTES_MAX, but not more panels than the rows fill. */
 void lineup_shape_init(struct lineup_shape *shape, uint32_t dim, uint32_t store, uint64_t rows);
 void lineup_block_columns(const struct lineup_shape *shape, const void *block, struct lineup_columns *columns);
+/*
+ * Making a block: begin (everything empty), put each row, end (header and crc). @block is block_bytes, aligned to 64. put quantises
+ * @vector, the vector as stored, and takes the other columns from @record. Rows of one block by one thread.
+ */
+void lineup_block_begin(const struct lineup_shape *shape, void *block);
+void lineup_block_put(const struct lineup_shape *shape, void *block, uint32_t row, const struct disk_record *record, const float *vector);
+void lineup_block_end(const struct lineup_shape *shape, void *block, uint32_t generation, uint64_t index, uint32_t rows);
 /* Checks magic, generation, index, rows and crc of a block read from @segment; -EBADMSG, with *@why the reason (static). */
 int lineup_block_verify(const struct lineup_shape *shape, const void *block, uint32_t generation, uint64_t index, uint32_t rows,
 			const char **why);
