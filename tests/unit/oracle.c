@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Brute force search in the documented arithmetic, and a second opinion on it in long double.
 #include <math.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,29 +14,35 @@ static void *need(void *p)
 	return p;
 }
 
-struct name {
-	char text[LINEUP_SUBJECT_BYTES_MAX + 1];
-	uint32_t number;
-};
-
-static int name_order(const void *a, const void *b)
+/* The place of @name in the table: a row of that name, or 0. The table holds row numbers + 1. */
+static uint64_t *find_name(const struct oracle *oracle, const char *name)
 {
-	return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+	uint64_t hash = 0xcbf29ce484222325, *place;
+
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+	do
+		place = &oracle->names[hash++ & (oracle->names_size - 1)];
+	while (*place && strcmp(oracle->rows[*place - 1].name, name));
+	return place;
 }
 
-static uint32_t name_number(struct oracle *oracle, const char *text)
+/* Gives the newest row its subject's number. */
+static void number_subject(struct oracle *oracle)
 {
-	struct name *name = need(calloc(1, sizeof(*name)));
-	struct name **found;
+	struct oracle_row *r = &oracle->rows[oracle->count - 1];
+	uint64_t *place;
 
-	strncpy(name->text, text, sizeof(name->text) - 1);
-	name->number = oracle->subjects;
-	found = need(tsearch(name, &oracle->names, name_order));
-	if (*found == name)
-		oracle->subjects++;
-	else
-		free(name);
-	return (*found)->number;
+	if (2 * (oracle->subjects + 1ULL) > oracle->names_size) {
+		oracle->names_size = oracle->names_size ? 2 * oracle->names_size : 64;
+		free(oracle->names);
+		oracle->names = need(calloc(oracle->names_size, sizeof(*oracle->names)));
+		for (uint64_t i = 0; i + 1 < oracle->count; i++)
+			*find_name(oracle, oracle->rows[i].name) = i + 1;
+	}
+	place = find_name(oracle, r->name);
+	r->subject = *place ? oracle->rows[*place - 1].subject : oracle->subjects++;
+	*place = oracle->count;
 }
 
 void oracle_init(struct oracle *oracle, uint32_t dim, enum lineup_store store)
@@ -52,7 +57,7 @@ void oracle_fini(struct oracle *oracle)
 	for (uint64_t i = 0; i < oracle->count; i++)
 		free(oracle->rows[i].vector);
 	free(oracle->rows);
-	tdestroy(oracle->names, free);
+	free(oracle->names);
 	memset(oracle, 0, sizeof(*oracle));
 }
 
@@ -142,8 +147,8 @@ void oracle_add(struct oracle *oracle, const struct lineup_matrix *m, uint64_t r
 	r->expires = expires;
 	r->since = sequence;
 	r->until = UINT64_MAX;
-	r->subject = name_number(oracle, name);
 	strncpy(r->name, name, sizeof(r->name) - 1);
+	number_subject(oracle);
 	r->vector = need(malloc(oracle->dim * sizeof(float)));
 	oracle_normalise(m, row, r->vector);
 	if (oracle->store == LINEUP_STORE_FLOAT16)

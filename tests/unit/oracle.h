@@ -27,7 +27,8 @@ struct oracle {
 	uint64_t count;
 	uint64_t capacity;
 	uint32_t subjects;
-	void *names;             /* search tree from name to index */
+	uint64_t *names;         /* hash table of subjects */
+	uint64_t names_size;
 };
 
 struct oracle_hit {
