@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * Conventions, for every function unless its comment says otherwise:
@@ -416,6 +417,7 @@ int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *pr
  */
 void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

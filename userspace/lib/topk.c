@@ -56,10 +56,10 @@ static void sift_up(struct lineup_topk *topk, uint32_t at)
 }
 
 /* Linear: it runs only for entries that get in, some k ln(N / k) times a pass. */
-static struct lineup_entry *find_subject(struct lineup_topk *topk, uint32_t subject)
+static struct lineup_entry *find_same(struct lineup_topk *topk, const struct lineup_entry *entry)
 {
 	for (uint32_t i = 0; i < topk->count; i++)
-		if (topk->heap[i].subject == subject)
+		if (topk->distinct ? topk->heap[i].subject == entry->subject : topk->heap[i].template_id == entry->template_id)
 			return &topk->heap[i];
 	return NULL;
 }
@@ -70,7 +70,7 @@ void lineup_topk_put(struct lineup_topk *topk, const struct lineup_entry *entry)
 
 	if (!lineup_topk_takes(topk, entry))
 		return;
-	known = topk->distinct ? find_subject(topk, entry->subject) : NULL;
+	known = find_same(topk, entry);
 	if (known) {
 		if (lineup_entry_better(entry, known)) {
 			*known = *entry;
@@ -153,7 +153,7 @@ bool lineup_select_put(struct lineup_select *select, struct lineup_entry *entry,
 /* A subject that already has a higher score than this template can reach. */
 static bool outdone(struct lineup_select *select, const struct lineup_entry *candidate)
 {
-	const struct lineup_entry *known = select->exact.distinct ? find_subject(&select->exact, candidate->subject) : NULL;
+	const struct lineup_entry *known = select->exact.distinct ? find_same(&select->exact, candidate) : NULL;
 
 	return known && known->score > candidate->score;
 }

@@ -16,19 +16,22 @@ struct lineup_entry {
 	uint32_t row;
 };
 
-/* The k best entries, of distinct subjects or of all: a binary heap, the worst at the root. */
+/*
+ * The k best entries of distinct subjects, or of distinct templates: a binary heap, the worst at the root. Putting what is there already keeps the better
+ * of the two: a template counts once, though its bound and later its score are put.
+ */
 struct lineup_topk {
 	struct lineup_entry *heap; /* [k_max] */
 	uint32_t count;
 	uint32_t k;
-	bool distinct;             /* a subject's best entry only */
+	bool distinct;             /* by subject; else by template */
 };
 
 void lineup_topk_begin(struct lineup_topk *topk, uint32_t k, bool distinct);
 /* Score descending, then template id ascending. */
 bool lineup_entry_better(const struct lineup_entry *a, const struct lineup_entry *b);
 void lineup_topk_put(struct lineup_topk *topk, const struct lineup_entry *entry);
-/* Whether @entry would get in, if its subject is not there already. */
+/* Whether @entry is good enough to get in. */
 static inline bool lineup_topk_takes(const struct lineup_topk *topk, const struct lineup_entry *entry)
 {
 	return topk->count < topk->k || lineup_entry_better(entry, &topk->heap[0]);
