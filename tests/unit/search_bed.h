@@ -22,7 +22,7 @@ struct rng {
 
 /* LINEUP_TEST_SEED, or a fixed number; every failure prints it. */
 uint64_t test_seed(void);
-/* LINEUP_TEST_SCALE, or 1: how much of the long tests to run; slow builds set it lower. */
+/* LINEUP_TEST_SCALE, or 1, or 0.1 under a sanitizer: how much of the long tests to run. */
 double test_scale(void);
 /* @n scaled, at least @least. */
 uint64_t test_scaled(uint64_t n, uint64_t least);
