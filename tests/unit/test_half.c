@@ -20,8 +20,9 @@ static double magnitude_of(uint16_t half)
 }
 
 /*
- * Round to nearest, ties to even, by search: the magnitudes of the halves 0, 1, 2 ... 0x7bff rise, so the neighbours of a value are found
- * by bisection and compared in float64, where the distances are exact. 0x7c00 stands for 2^16 here: past the middle is infinity.
+ * Round to nearest, ties to even, by search: the magnitudes of the halves 0, 1, 2 ... 0x7bff rise, so the neighbours
+ * of a value are found by bisection and compared in float64, where the distances are exact. 0x7c00 stands for 2^16
+ * here: past the middle is infinity.
  */
 static uint16_t nearest(float value)
 {
@@ -116,7 +117,8 @@ static void random_floats_round_to_the_nearest(void **state)
 	for (int i = 0; i < 1000000; i++) {
 		uint64_t r = random_next(&seed);
 		/* Every other one has an exponent near the half's range, where the rounding happens. */
-		uint32_t bits = i & 1 ? (uint32_t)r : ((uint32_t)r & 0x807fffff) | (100 + (uint32_t)(r >> 32) % 46) << 23;
+		uint32_t bits =
+			i & 1 ? (uint32_t)r : ((uint32_t)r & 0x807fffff) | (100 + (uint32_t)(r >> 32) % 46) << 23;
 		float value = float_of(bits);
 
 		if (isnan(value))
