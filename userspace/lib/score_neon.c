@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// The NEON backend.
+#include "score.h"
+static const char *why_not(void)
+{
+	return "not part of this build";
+}
+
+const struct lineup_score lineup_score_neon = { .name = "neon", .why_not = why_not };
