@@ -10,7 +10,7 @@
 #define INLINE TARGET static inline __attribute__((always_inline))
 
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
@@ -54,7 +54,11 @@ static const char *why_not(void)
 /* gcc 12 copies and spills the accumulators around the intrinsic, at a third of the speed; a tied operand leaves them in place. */
 INLINE void multiply_add(__m512i *acc, __m512i rows, __m512i probe)
 {
+#if defined(__clang__)
+	*acc = _mm512_dpbusd_epi32(*acc, rows, probe);
+#else
 	__asm__("vpdpbusd %2, %1, %0" : "+v"(*acc) : "v"(rows), "v"(probe));
+#endif
 }
 
 INLINE void prefetch(const struct ahead *ahead, size_t from, size_t to)

@@ -3,7 +3,7 @@
 #include "score.h"
 static const char *why_not(void)
 {
-	return "not part of this build";
+	return "built for another architecture";
 }
 
 const struct lineup_score lineup_score_neon = { .name = "neon", .why_not = why_not };
