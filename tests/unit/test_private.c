@@ -38,6 +38,7 @@ struct needle {
 
 static struct needle needles[NEEDLES_MAX];
 static uint32_t needle_count;
+static bool begins[256]; /* whether a needle begins with this byte: most places are passed over by this alone */
 
 static inline uint8_t turn(uint8_t byte)
 {
@@ -49,6 +50,7 @@ static void needle_add(const char *what, const void *data, uint32_t bytes)
 	struct needle *n = &needles[needle_count++];
 
 	assert_true(needle_count <= NEEDLES_MAX && bytes <= NEEDLE_BYTES);
+	begins[((const uint8_t *)data)[0]] = true;
 	n->what = what;
 	n->bytes = bytes;
 	for (uint32_t i = 0; i < bytes; i++)
@@ -66,8 +68,8 @@ static bool needle_at(const struct needle *n, const uint8_t *p)
 static const struct needle *needle_in(const uint8_t *p, size_t size)
 {
 	for (size_t i = 0; i + 32 <= size; i += 4)
-		for (uint32_t n = 0; n < needle_count; n++)
-			if (turn(p[i]) == needles[n].turned[0] && i + needles[n].bytes <= size && needle_at(&needles[n], p + i))
+		for (uint32_t n = 0; n < needle_count && begins[p[i]]; n++)
+			if (i + needles[n].bytes <= size && needle_at(&needles[n], p + i))
 				return &needles[n];
 	return NULL;
 }
@@ -269,10 +271,10 @@ static void no_copy_of_a_probe_is_left_after_a_search(void **state)
 	static const uint32_t candidates[] = { 0, 1 };
 	struct fixture *f = *state;
 
-	for (uint32_t i = 0; i < f->backends.count * 8; i++) {
-		struct lineup_search_setup setup = SETUP(.backend = f->backends.name[i / 8], .threads = i % 2 ? 3 : 1, .stream_bytes = 4 << 20,
+	for (uint32_t i = 0; i < f->backends.count * 4; i++) {
+		struct lineup_search_setup setup = SETUP(.backend = f->backends.name[i / 4], .threads = i % 2 ? 3 : 1, .stream_bytes = 4 << 20,
 							 .candidates_max = candidates[i / 2 % 2],
-							 .residency = i / 4 % 2 ? LINEUP_RESIDENT : LINEUP_STREAMED);
+							 .residency = i % 4 == 1 || i % 4 == 2 ? LINEUP_RESIDENT : LINEUP_STREAMED);
 
 		assert_int_equal(search(f, &setup, &f->probes), 0);
 		assert_int_equal(search(f, &setup, &f->doubles), 0);
@@ -365,7 +367,7 @@ static void what_holds_a_probe_during_a_search_is_left_out_of_core_dumps(void **
 enum { MARKER_BYTES = 32 };
 
 /* In ordinary memory: what a core dump must hold, so that the absence of the rest means something. */
-static char marker[MARKER_BYTES + 1];
+static volatile char marker[MARKER_BYTES + 1];
 
 static bool die(void *arg, uint64_t done, uint64_t total)
 {

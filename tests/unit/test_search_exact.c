@@ -146,8 +146,8 @@ static void grow_and_search(const struct kind *kind, uint32_t dim, uint64_t seed
 	snprintf(story, sizeof(story), "%s, %s", kind->name, g.bed->oracle.store == LINEUP_STORE_FLOAT16 ? "float16" : "float32");
 	g.bed->story = story;
 	/* Small segments: their number is what matters, not their size. */
-	g.bed->ctx->record_bytes_max = 1 << 20;
-	g.bed->ctx->journal_seal_bytes = 2 << 20;
+	g.bed->ctx->record_bytes_max = 256 << 10;
+	g.bed->ctx->journal_seal_bytes = 1 << 20;
 	g.subjects = rng_below(&rng, 3) ? (uint32_t)total / 8 : 0;
 	g.rows = rows_alloc(total, dim, kind->dtype);
 	g.probe_rows = rows_alloc(PROBES, dim, kind->dtype);

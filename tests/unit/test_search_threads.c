@@ -152,7 +152,7 @@ static void write_once(struct town *town, struct rng *rng, struct lineup_matrix 
 			snprintf(text[i], sizeof(text[i]), "s%u", rng_below(rng, SUBJECTS));
 			names[i] = text[i];
 		}
-		bed->ctx->record_bytes_max = what < 2 ? 1 : 0; /* a segment, or the journal */
+		bed->ctx->record_bytes_max = what < 2 ? 3000 : 0; /* most become a segment, or all go to the journal */
 		bed_enrol(bed, rows, *enrolled, count, names, NULL, NULL);
 		bed->ctx->record_bytes_max = 0;
 		*enrolled += count;
