@@ -57,8 +57,6 @@
  * deleted: struct disk_deleted, then one bit per row (bit r % 8 of byte r / 8), set: deleted.
  */
 
-#define LINEUP_FORMAT_VERSION 1u
-
 enum {
 	LINEUP_PANEL_ROWS = 48,
 	LINEUP_PAGE_BYTES = 4096,
