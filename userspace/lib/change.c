@@ -124,6 +124,7 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 	struct disk_manifest_segment entry;
 	uint8_t *records = malloc(LINEUP_GALLERY_PIECE_BYTES);
 	uint64_t *hashes = malloc(LINEUP_GALLERY_PIECE_BYTES / sizeof(struct disk_record) * sizeof(*hashes));
+	struct lineup_pool *pool = NULL;
 	struct disk_op *ops;
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	int err = 0;
@@ -144,6 +145,8 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 	if (!err && (rows || ops_count))
 		err = lineup_segment_create(&writer, &change->gallery->files, &change->manifest.head, lineup_change_generation(change),
 					    rows, fault);
+	if (!err && rows > LINEUP_GALLERY_CHUNK_ROWS)
+		writer.pool = pool = lineup_gallery_pool();
 	for (uint32_t i = first; !err && i < end; i++)
 		err = copy_rows(change, &writer, &state->slot[i], records, hashes, fault);
 	if (!err && writer.fd >= 0) {
@@ -155,6 +158,7 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 			err = lineup_change_segment(change, &entry, fault);
 	}
 	lineup_segment_fini(&writer);
+	lineup_pool_destroy(pool);
 	free(records);
 	free(hashes);
 	free(ops);

@@ -9,6 +9,8 @@
 #include "enrol.h"
 #include "probe.h"
 
+enum { ROWS_AT_ONCE = 32, POOL_ROWS_MIN = 512 };
+
 int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_options *options, struct lineup_enrol **enrol)
 {
 	struct lineup_enrol_options opt;
@@ -168,10 +170,38 @@ static int check_rows(struct lineup_enrol *e, const struct lineup_enrol_batch *b
 	return 0;
 }
 
+/* Rows [first, first + rows) of a batch, for the places from e->waiting on. */
+struct put {
+	struct lineup_enrol *enrol;
+	const struct lineup_enrol_batch *batch;
+	uint64_t first;
+	uint64_t rows;
+	atomic_ullong next;
+	atomic_ullong bad; /* the first row that is; UINT64_MAX: none */
+};
+
+static void put_rows(void *arg, uint32_t thread)
+{
+	struct put *p = arg;
+	uint64_t from;
+
+	(void)thread;
+	while ((from = atomic_fetch_add(&p->next, ROWS_AT_ONCE)) < p->rows) {
+		for (uint64_t i = from; i < p->rows && i < from + ROWS_AT_ONCE; i++) {
+			unsigned long long bad = atomic_load(&p->bad);
+
+			if (!put_row(p->enrol, p->batch, p->first + i, p->enrol->waiting + i))
+				continue;
+			while (p->first + i < bad && !atomic_compare_exchange_weak(&p->bad, &bad, p->first + i))
+				;
+		}
+	}
+}
+
 int lineup_enrol_add(struct lineup_enrol *e, const struct lineup_enrol_batch *batch)
 {
 	struct lineup_gallery *g = e->gallery;
-	uint64_t rows = batch->vectors.rows;
+	uint64_t rows = batch->vectors.rows, from = e->waiting;
 	struct lineup_fault fault;
 	int err;
 
@@ -184,20 +214,28 @@ int lineup_enrol_add(struct lineup_enrol *e, const struct lineup_enrol_batch *ba
 		err = check_rows(e, batch);
 	if (err)
 		return err;
-	for (uint64_t i = 0, from = e->waiting; i < rows; i++) {
-		enum lineup_row_fault bad;
+	if (rows >= POOL_ROWS_MIN && !e->pool)
+		e->pool = lineup_gallery_pool();
+	for (uint64_t done = 0; done < rows;) {
+		struct put put = { .enrol = e, .batch = batch, .first = done, .rows = rows - done, .bad = UINT64_MAX };
 
 		if (e->waiting == e->waiting_max) {
 			e->failed = lineup_enrol_spill(e, &fault);
 			if (e->failed)
 				return lineup_gallery_fail(g, e->failed, &fault);
 		}
-		bad = put_row(e, batch, i, e->waiting);
-		if (bad) {
+		if (put.rows > e->waiting_max - e->waiting)
+			put.rows = e->waiting_max - e->waiting;
+		if (e->pool && put.rows > ROWS_AT_ONCE)
+			lineup_pool_run(e->pool, put_rows, &put);
+		else
+			put_rows(&put, 0);
+		if (put.bad != UINT64_MAX) {
 			e->waiting = from;
-			return bad_row(e, i, bad);
+			return bad_row(e, put.bad, lineup_probe_normalise(&batch->vectors, put.bad, (float[LINEUP_DIM_MAX]){ 0 }));
 		}
-		e->waiting++;
+		e->waiting += put.rows;
+		done += put.rows;
 	}
 	return 0;
 }
@@ -215,6 +253,7 @@ void lineup_enrol_abort(struct lineup_enrol *e)
 	free(e->own);
 	lineup_segment_fini(&e->writer);
 	lineup_change_fini(&e->change);
+	lineup_pool_destroy(e->pool);
 	lineup_table_fini(&e->names);
 	lineup_lookup_fini(&e->lookup);
 	if (e->records)

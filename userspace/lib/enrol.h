@@ -28,6 +28,7 @@ struct lineup_enrol {
 	uint64_t subjects;           /* after them */
 	uint32_t subject_next;
 	struct lineup_history history;
+	struct lineup_pool *pool;    /* once there are many rows; NULL: none */
 	struct lineup_lookup lookup;
 	/* once rows are written to segments of their own */
 	bool spilled;

@@ -159,8 +159,7 @@ static int next_writer(struct lineup_enrol *e, struct lineup_fault *fault)
 		capacity = LINEUP_GALLERY_ROWS_TARGET;
 	lineup_segment_fini(&e->writer);
 	lineup_table_clear(&e->names);
-	return lineup_segment_create(&e->writer, &g->files, &e->change.manifest.head, lineup_change_generation(&e->change), capacity,
-				     fault);
+	return lineup_segment_create(&e->writer, &g->files, &e->change.manifest.head, lineup_change_generation(&e->change), capacity, fault);
 }
 
 /* Finishes the writer's segment with @ops and opens it, so that its names can be looked up. */
@@ -218,6 +217,7 @@ int lineup_enrol_spill(struct lineup_enrol *e, struct lineup_fault *fault)
 			err = lineup_fault_set(fault, -ENOMEM, "no memory for an enrolment");
 		for (uint64_t i = 0; !err && i < count; i++)
 			lineup_table_add(&e->names, e->hashes[done + i], (uint32_t)(e->writer.header.rows + i));
+		e->writer.pool = e->pool;
 		if (!err)
 			err = lineup_segment_put(&e->writer, record_at(e, done), e->hashes + done, count, fault);
 		done += count;

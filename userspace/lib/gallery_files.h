@@ -7,6 +7,7 @@
 
 #include "gallery.h"
 #include "io.h"
+#include "pool.h"
 
 enum {
 	LINEUP_GALLERY_ROWS_TARGET = 1 << 20,      /* rows of a segment that this library writes or merges to */
@@ -180,8 +181,14 @@ int lineup_segment_find(struct lineup_ctx *ctx, const struct lineup_segment *seg
 
 /* segment_write.c */
 
+enum { LINEUP_GALLERY_THREADS = 8 };
+
+/* Threads for what is computed row by row: at most @LINEUP_GALLERY_THREADS, NULL where there would be one only or none can be had. */
+struct lineup_pool *lineup_gallery_pool(void);
+
 struct lineup_segment_writer {
 	const struct lineup_files *files;
+	struct lineup_pool *pool;      /* to quantise with; NULL: alone. Borrowed */
 	struct disk_segment header;
 	struct lineup_shape shape;
 	uint64_t capacity;             /* rows */
@@ -197,7 +204,7 @@ struct lineup_segment_writer {
 /* @capacity: rows it may get at most; it may get fewer, at the price of a hole in the file. */
 int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files, const struct disk_manifest *manifest,
 			  uint32_t generation, uint64_t capacity, struct lineup_fault *fault);
-/* Records as they go into the file: numbered, named and with their crc. @hashes: of the names. */
+/* Records as they go into the file: numbered, named and with their crc. @hashes: of the names. Uses the writer's pool. */
 int lineup_segment_put(struct lineup_segment_writer *writer, const void *records, const uint64_t *hashes, uint64_t rows,
 		       struct lineup_fault *fault);
 /* Writes the rest, syncs and closes. @ops are sorted in place. */

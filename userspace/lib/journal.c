@@ -128,7 +128,7 @@ static int check_tail(struct reader *r, uint32_t batch, bool *torn)
 	struct disk_frame frame;
 	const char *why = NULL;
 
-	*torn = r->size / sizeof(frame) > r->position;
+	*torn = r->size > r->position * sizeof(frame);
 	for (uint64_t i = r->position; i < r->size / sizeof(frame); i++) {
 		switch (frame_at(r, i, &frame, &why)) {
 		case FRAME_CORRUPT:
