@@ -32,7 +32,9 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 		return lineup_gallery_fail(g, -ENOMEM, &fault);
 	e->gallery = g;
 	e->writer.fd = -1;
-	e->op = (struct disk_op){ .sequence = state->sequence + 1, .template_first = state->template_next, .kind = LINEUP_OP_ENROL };
+	e->op = (struct disk_op){ .sequence = state->sequence + 1,
+				  .template_first = state->template_next,
+				  .kind = LINEUP_OP_ENROL };
 	given = !lineup_files_zero(opt.op_id, sizeof(opt.op_id));
 	memcpy(e->op.op_id, opt.op_id, sizeof(opt.op_id));
 	if (!given)
@@ -48,7 +50,8 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 	e->subjects = state->subjects;
 	e->subject_next = state->subject_next;
 	lineup_history_begin(&e->history);
-	e->waiting_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) - sizeof(e->list)) /
+	e->waiting_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) -
+			  sizeof(e->list)) /
 			 record_bytes;
 	e->records = malloc(e->waiting_max * record_bytes);
 	e->automatic = malloc(e->waiting_max);
@@ -71,8 +74,8 @@ int lineup_enrol_list(struct lineup_enrol *e, const char *name, uint64_t *mask)
 	struct disk_list list = { "" };
 
 	if (lineup_list_check(name))
-		return lineup_fail(g->ctx, -EINVAL, "gallery %s: a list's name is 1 to %d of the characters A-Z a-z 0-9 _ . -", g->path,
-				   LINEUP_LIST_NAME_BYTES_MAX);
+		return lineup_fail(g->ctx, -EINVAL, "gallery %s: a list's name is 1 to %d of the characters A-Z a-z 0-9 _ . -",
+				   g->path, LINEUP_LIST_NAME_BYTES_MAX);
 	memcpy(list.name, name, strlen(name));
 	for (uint32_t i = 0; i < e->lists; i++) {
 		if (!memcmp(&e->list[i], &list, sizeof(list))) {
@@ -96,17 +99,19 @@ static int check_batch(const struct lineup_enrol *e, const struct lineup_enrol_b
 	if (m->dtype != LINEUP_FLOAT32 && m->dtype != LINEUP_FLOAT64)
 		return lineup_fail(g->ctx, -EINVAL, "gallery %s: there is no data type %d", g->path, (int)m->dtype);
 	if (m->dim != g->state.shape.dim)
-		return lineup_fail(g->ctx, -EINVAL, "gallery %s: holds templates of dimension %u, not %u", g->path, g->state.shape.dim,
-				   m->dim);
+		return lineup_fail(g->ctx, -EINVAL, "gallery %s: holds templates of dimension %u, not %u", g->path,
+				   g->state.shape.dim, m->dim);
 	for (uint64_t i = 0; i < m->rows; i++) {
 		if (batch->subjects && (!batch->subjects[i] || lineup_subject_check(batch->subjects[i])))
-			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: the subject is not 1 to %d bytes of UTF-8 without controls",
+			return lineup_fail(g->ctx, -EINVAL,
+					   "gallery %s: row %llu: the subject is not 1 to %d bytes of UTF-8 without controls",
 					   g->path, (unsigned long long)i, LINEUP_SUBJECT_BYTES_MAX);
 		if (batch->lists && e->lists < LINEUP_LISTS_MAX && batch->lists[i] >> e->lists)
 			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: is on a list that has no name", g->path,
 					   (unsigned long long)i);
 		if (batch->expires && batch->expires[i] < 0)
-			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: expires before 1970", g->path, (unsigned long long)i);
+			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: expires before 1970", g->path,
+					   (unsigned long long)i);
 	}
 	return 0;
 }

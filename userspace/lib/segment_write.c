@@ -7,8 +7,8 @@
 
 #include "gallery_files.h"
 
-int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files, const struct disk_manifest *manifest,
-			  uint32_t generation, uint64_t capacity, struct lineup_fault *fault)
+int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files,
+			  const struct disk_manifest *manifest, uint32_t generation, uint64_t capacity, struct lineup_fault *fault)
 {
 	struct disk_segment *h = &writer->header;
 	uint64_t blocks;
@@ -52,7 +52,8 @@ static int write_blocks(struct lineup_segment_writer *w, struct lineup_fault *fa
 		lineup_block_end(&w->shape, w->block + i * h->block_bytes, h->generation, h->block_count + i,
 				 (uint32_t)(left < h->block_rows ? left : h->block_rows));
 	}
-	err = lineup_io_write(w->files->ctx, w->fd, w->block, count * h->block_bytes, LINEUP_PAGE_BYTES + h->block_count * h->block_bytes);
+	err = lineup_io_write(w->files->ctx, w->fd, w->block, count * h->block_bytes,
+			      LINEUP_PAGE_BYTES + h->block_count * h->block_bytes);
 	h->block_count += count;
 	w->block_fill = 0;
 	return err ? lineup_fault_io(fault, err, w->name, "write") : 0;
@@ -108,8 +109,8 @@ static void fill_rows(void *arg, uint32_t thread)
 			const struct disk_record *r = (const void *)(f->records + i * h->record_bytes);
 			uint64_t at = w->block_fill + i;
 
-			lineup_block_put(&w->shape, w->block + at / h->block_rows * h->block_bytes, (uint32_t)(at % h->block_rows), r,
-					 lineup_record_vector(&w->shape, r, buffer));
+			lineup_block_put(&w->shape, w->block + at / h->block_rows * h->block_bytes, (uint32_t)(at % h->block_rows),
+					 r, lineup_record_vector(&w->shape, r, buffer));
 			w->index[h->rows + i] = (struct disk_index_entry){ f->hashes[i], (uint32_t)(h->rows + i), r->subject };
 		}
 	}
