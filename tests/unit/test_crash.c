@@ -44,7 +44,7 @@ struct stage {
 	bool recovery_acknowledged;
 	uint64_t seed;
 	uint64_t points, images, recovery_images;
-	char where[160];
+	char where[320];
 };
 
 static uint64_t seed_all = 1;
@@ -217,7 +217,7 @@ static void recovery_point(struct faulty_io *f, void *arg)
 		const char *path = empty(s, "image2");
 		uint64_t seed = s->seed = s->seed * 6364136223846793005u + 1442695040888963407u;
 
-		snprintf(s->where + strlen(where), sizeof(where) - strlen(where), "; recovery: %s %s at %llu, loss %d seed %llu",
+		snprintf(s->where + strlen(where), sizeof(where) - strlen(where), "; recovery: %s %.30s at %llu, loss %d seed %llu",
 			 faulty_call_name[f->call], f->name, (unsigned long long)f->mutations, loss, (unsigned long long)seed);
 		faulty_image(f, loss, seed, path);
 		verify(s, path, s->acknowledged || s->recovery_acknowledged, false);
@@ -265,13 +265,13 @@ static void crash_point(struct faulty_io *f, void *arg)
 		const char *path = empty(s, "image");
 		uint64_t seed = s->seed = s->seed * 6364136223846793005u + 1442695040888963407u;
 
-		snprintf(s->where, sizeof(s->where), "%s %s at %llu%s, loss %d seed %llu", faulty_call_name[f->call], f->name,
+		snprintf(s->where, sizeof(s->where), "%s %.30s at %llu%s, loss %d seed %llu", faulty_call_name[f->call], f->name,
 			 (unsigned long long)f->mutations, s->acknowledged ? " (acknowledged)" : "", loss, (unsigned long long)seed);
 		faulty_image(f, loss, seed, path);
 		verify(s, path, s->acknowledged, true);
 		s->images++;
 	}
-	snprintf(s->where, sizeof(s->where), "%s %s at %llu%s, kill", faulty_call_name[f->call], f->name,
+	snprintf(s->where, sizeof(s->where), "%s %.30s at %llu%s, kill", faulty_call_name[f->call], f->name,
 		 (unsigned long long)f->mutations, s->acknowledged ? " (acknowledged)" : "");
 	crash_of_recovery(s, f);
 }

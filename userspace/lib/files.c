@@ -130,7 +130,7 @@ bool lineup_files_zero(const void *data, size_t size)
 }
 
 /* Holes and what is zero already are left alone: overwriting them would only take space. */
-static int overwrite(const struct lineup_files *files, int fd)
+static int overwrite(const struct lineup_files *files, const char *name, int fd)
 {
 	uint8_t *piece = calloc(2, LINEUP_GALLERY_PIECE_BYTES), *zero = piece + LINEUP_GALLERY_PIECE_BYTES;
 	struct stat st;
@@ -144,7 +144,9 @@ static int overwrite(const struct lineup_files *files, int fd)
 		size_t size = left < LINEUP_GALLERY_PIECE_BYTES ? left : LINEUP_GALLERY_PIECE_BYTES;
 
 		err = lineup_io_read(files->ctx, fd, piece, size, at);
-		/* A sector that cannot be read is overwritten all the same. */
+		if (err)
+			lineup_warn(files->ctx, "gallery: %s: byte %llu: cannot read: %s; it is overwritten unread", name,
+				    (unsigned long long)at, strerror(-err));
 		if (err || !lineup_files_zero(piece, size))
 			err = lineup_io_write(files->ctx, fd, zero, size, at);
 	}
@@ -167,7 +169,7 @@ int lineup_files_wipe(const struct lineup_files *files, const char *name)
 	if (err == -EWOULDBLOCK)
 		err = -EBUSY;
 	if (!err)
-		err = overwrite(files, fd);
+		err = overwrite(files, name, fd);
 	if (!err)
 		err = io->unlink(files->ctx->io_arg, files->dir, name);
 	lineup_files_close(files, fd);

@@ -209,6 +209,7 @@ void lineup_segment_fini(struct lineup_segment_writer *writer); /* frees; wipes 
 
 struct lineup_journal_end {
 	uint64_t frames;  /* up to the end of the last complete record */
+	uint64_t last;    /* first frame of that record's batch */
 	uint32_t batch;   /* of that record */
 	bool torn;        /* there is something behind it */
 };

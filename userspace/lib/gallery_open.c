@@ -42,6 +42,9 @@ void lineup_gallery_close(struct lineup_gallery *g)
 	lineup_snapshot_put(g->snapshot);
 	lineup_state_fini(&g->state);
 	lineup_files_close(&g->files, g->journal);
+	/* Not by the close alone: a child that was forked shares the lock. */
+	if (g->lock >= 0)
+		g->ctx->io->flock(g->ctx->io_arg, g->lock, LOCK_UN);
 	lineup_files_close(&g->files, g->lock);
 	lineup_files_close(&g->files, g->files.dir);
 	pthread_mutex_destroy(&g->mutex);
@@ -97,6 +100,30 @@ static int take_lock(struct lineup_gallery *g, struct lineup_fault *fault)
 	return err ? lineup_fault_io(fault, err, "lock", "write") : 0;
 }
 
+/*
+ * A writer that was killed before its sync, or whose sync failed, left a record that perhaps only memory holds, and that no later sync would
+ * bring to the disk. From here on it counts: so it is written again. What came before it was synced before it was begun.
+ */
+static int rewrite_last(struct lineup_gallery *g, const char *name, struct lineup_fault *fault)
+{
+	const struct lineup_journal_end *end = &g->state.journal;
+	size_t size = (end->frames - end->last) * LINEUP_FRAME_BYTES;
+	uint64_t offset = end->last * LINEUP_FRAME_BYTES;
+	uint8_t *frames;
+	int err;
+
+	if (!size)
+		return 0;
+	frames = malloc(size);
+	if (!frames)
+		return lineup_fault_set(fault, -ENOMEM, "%s: no memory", name);
+	err = lineup_io_read(g->ctx, g->journal, frames, size, offset);
+	if (!err)
+		err = lineup_io_write(g->ctx, g->journal, frames, size, offset);
+	free(frames);
+	return err ? lineup_fault_io(fault, err, name, "write its last record again") : 0;
+}
+
 /* Opens the journal for appending and cuts off what an unfinished operation left. */
 static int open_journal(struct lineup_gallery *g, struct lineup_fault *fault)
 {
@@ -106,14 +133,33 @@ static int open_journal(struct lineup_gallery *g, struct lineup_fault *fault)
 
 	lineup_files_name(name, "journal", g->state.manifest.head.journal);
 	err = lineup_files_open(&g->files, name, O_RDWR, &g->journal, fault);
-	if (err || !end->torn)
+	if (!err)
+		err = rewrite_last(g, name, fault);
+	if (err)
 		return err;
-	lineup_warn(g->ctx, "gallery %s: %s: byte %llu: an operation that was never acknowledged is cut off", g->path, name,
-		    (unsigned long long)end->frames * LINEUP_FRAME_BYTES);
-	err = g->ctx->io->ftruncate(g->ctx->io_arg, g->journal, (off_t)(end->frames * LINEUP_FRAME_BYTES));
+	if (end->torn) {
+		lineup_warn(g->ctx, "gallery %s: %s: byte %llu: an operation that was never acknowledged is cut off", g->path, name,
+			    (unsigned long long)end->frames * LINEUP_FRAME_BYTES);
+		err = g->ctx->io->ftruncate(g->ctx->io_arg, g->journal, (off_t)(end->frames * LINEUP_FRAME_BYTES));
+	}
 	if (!err)
 		err = g->ctx->io->fdatasync(g->ctx->io_arg, g->journal);
 	return err ? lineup_fault_io(fault, err, name, "cut off the end") : 0;
+}
+
+static int sync_parent(struct lineup_gallery *g, struct lineup_fault *fault)
+{
+	char *path = strdup(g->path);
+	int fd, err;
+
+	if (!path)
+		return lineup_fault_set(fault, -ENOMEM, "no memory");
+	fd = g->ctx->io->open(g->ctx->io_arg, AT_FDCWD, dirname(path), O_RDONLY | O_DIRECTORY, 0);
+	free(path);
+	err = fd < 0 ? fd : g->ctx->io->fsync(g->ctx->io_arg, fd);
+	if (fd >= 0)
+		g->ctx->io->close(g->ctx->io_arg, fd);
+	return err ? lineup_fault_io(fault, err, "parent directory", "sync") : 0;
 }
 
 static int open_for_writing(struct lineup_gallery *g, struct lineup_fault *fault)
@@ -130,10 +176,16 @@ static int open_for_writing(struct lineup_gallery *g, struct lineup_fault *fault
 	free(data);
 	if (!err)
 		err = take_lock(g, fault);
+	/* Nor may a MANIFEST that a power cut could take back be built on: what the one before it names is about to be wiped. */
+	if (!err)
+		err = lineup_files_sync(&g->files, fault);
 	if (!err)
 		err = lineup_manifest_read(&g->files, &data, &size, fault);
 	if (!err)
 		err = lineup_state_load(&g->files, g->path, data, size, NULL, &g->state, fault);
+	/* Its creator may have been killed before the directory's own name was safe. */
+	if (!err && g->state.manifest.head.revision == 1 && sync_parent(g, fault) == -EIO)
+		err = -EIO;
 	if (!err)
 		err = open_journal(g, fault);
 	if (!err && lineup_gallery_sweep(g, &held, &swept))
@@ -187,21 +239,6 @@ static int check_create(struct lineup_ctx *ctx, const struct lineup_gallery_crea
 		return lineup_fail(ctx, -EINVAL, "lineup_gallery_create_options: the model is not 1 to %d bytes of UTF-8 without controls",
 				   LINEUP_MODEL_BYTES_MAX);
 	return 0;
-}
-
-static int sync_parent(struct lineup_gallery *g, struct lineup_fault *fault)
-{
-	char *path = strdup(g->path);
-	int fd, err;
-
-	if (!path)
-		return lineup_fault_set(fault, -ENOMEM, "no memory");
-	fd = g->ctx->io->open(g->ctx->io_arg, AT_FDCWD, dirname(path), O_RDONLY | O_DIRECTORY, 0);
-	free(path);
-	err = fd < 0 ? fd : g->ctx->io->fsync(g->ctx->io_arg, fd);
-	if (fd >= 0)
-		g->ctx->io->close(g->ctx->io_arg, fd);
-	return err ? lineup_fault_io(fault, err, "parent directory", "sync") : 0;
 }
 
 /* *@made: the directory is new. A creation that was cut off is taken over. */

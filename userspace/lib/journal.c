@@ -128,7 +128,7 @@ static int check_tail(struct reader *r, uint32_t batch, bool *torn)
 	struct disk_frame frame;
 	const char *why = NULL;
 
-	*torn = r->size > r->position * sizeof(frame);
+	*torn = r->size / sizeof(frame) > r->position;
 	for (uint64_t i = r->position; i < r->size / sizeof(frame); i++) {
 		switch (frame_at(r, i, &frame, &why)) {
 		case FRAME_CORRUPT:
@@ -173,7 +173,7 @@ int lineup_journal_parse(const void *data, size_t size, const struct disk_manife
 			 struct lineup_journal_end *end, struct lineup_fault *fault)
 {
 	struct reader r = { .data = data, .size = size, .generation = manifest->journal, .fault = fault };
-	uint64_t sequence = manifest->sequence;
+	uint64_t sequence = manifest->sequence, last = 1;
 	uint32_t batch = 0;
 	int err = check_head(&r, manifest);
 
@@ -202,6 +202,8 @@ int lineup_journal_parse(const void *data, size_t size, const struct disk_manife
 			err = each(arg, &item, fault);
 		}
 		free(record);
+		if (its_batch != batch)
+			last = item.frame;
 		batch = its_batch;
 		sequence++;
 	}
@@ -210,6 +212,7 @@ int lineup_journal_parse(const void *data, size_t size, const struct disk_manife
 	if (err)
 		return err;
 	end->frames = r.position;
+	end->last = last;
 	end->batch = batch;
 	return 0;
 }

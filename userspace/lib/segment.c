@@ -156,7 +156,9 @@ static int open_into(const struct lineup_files *files, const char *name, const s
 	part->segment = segment;
 	part->header_crc = entry->header_crc;
 	fd = io->open(files->ctx->io_arg, files->dir, name, O_RDONLY | O_DIRECT | O_NOFOLLOW, 0);
-	part->segment.fd_direct = fd < 0 ? -1 : fd;
+	if (fd < 0 && fd != -EINVAL && fd != -EOPNOTSUPP)
+		return lineup_fault_io(fault, fd, name, "open");
+	part->segment.fd_direct = fd < 0 ? -1 : fd; /* not every file system has O_DIRECT */
 	return 0;
 }
 

@@ -122,7 +122,7 @@ static int begin(struct lineup_state *state, const struct lineup_files *files, c
 		else
 			err = read_deleted(files, head, e, &state->slot[i].bits, fault);
 	}
-	state->journal = (struct lineup_journal_end){ .frames = 1 };
+	state->journal = (struct lineup_journal_end){ .frames = 1, .last = 1 };
 	state->sequence = head->sequence;
 	state->template_next = head->template_next;
 	state->subjects = head->subjects;
@@ -272,7 +272,8 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 	free(journal);
 	if (err)
 		lineup_state_fini(state);
-	return err;
+	/* What MANIFEST names must be there. */
+	return err == -ENOENT ? -EBADMSG : err;
 }
 
 void lineup_state_fini(struct lineup_state *state)
@@ -448,8 +449,8 @@ int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, co
 			return err;
 		if (!entry)
 			continue;
-		memcpy(op, entry, sizeof(*op));
-		if (!memcmp(op->op_id, op_id, LINEUP_OP_ID_BYTES)) {
+		if (!memcmp(((const struct disk_op *)entry)->op_id, op_id, LINEUP_OP_ID_BYTES)) {
+			memcpy(op, entry, sizeof(*op));
 			*found = true;
 			return 0;
 		}
