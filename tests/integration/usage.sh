@@ -87,7 +87,7 @@ completion_offers_lists_of_the_gallery()
 	# shellcheck source=userspace/completion/lineup
 	. "$here/../../userspace/completion/lineup"
 	compopt() { :; }
-	COMP_WORDS=(lineup search g --lists blue,re)
+	COMP_WORDS=(lineup search g --lists "blue,re")
 	COMP_CWORD=4
 	_lineup
 	equal "${COMPREPLY[*]}" 'blue,red blue,reef'
