@@ -7,7 +7,7 @@
 
 #include "kinds.h"
 
-enum { PROBES = 9 };
+enum { PROBES = 6 };
 
 static struct backends backends;
 
@@ -80,7 +80,7 @@ static float random_threshold(struct rng *rng, const struct probes *probes)
 
 static struct lineup_search_options random_options(struct rng *rng, const struct probes *probes, uint32_t k_max)
 {
-	static const uint32_t ks[] = { 1, 2, 10, 10, 100, LINEUP_K_MAX };
+	static const uint32_t ks[] = { 1, 2, 10, 10, 10, 50, 100, LINEUP_K_MAX };
 	uint32_t k = ks[rng_below(rng, ARRAY_SIZE(ks))];
 	struct lineup_search_options options = OPTIONS(.k = k < k_max ? k : k_max);
 
@@ -104,7 +104,7 @@ static void search_variants(struct growth *g, uint32_t variants)
 		struct lineup_search_setup setup = random_setup(g->rng);
 		struct lineup_searcher *searcher = bed_searcher(g->bed, &setup);
 
-		for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t round = 0; round < 2; round++) {
 			struct lineup_search_options options = random_options(g->rng, &g->probes, setup.k_max);
 
 			if (info.lists && !rng_below(g->rng, 3)) /* fewer and fewer lists: from all templates to hardly any */
@@ -137,7 +137,7 @@ static void thin_out(struct growth *g)
 static void grow_and_search(const struct kind *kind, uint32_t dim, uint64_t seed)
 {
 	static const uint32_t pieces[] = { 1, 46, 1, 1 }; /* to 1, 47, 48 and 49 rows */
-	uint64_t large = test_scaled(3000000, 200000) / (dim + 300), total = 49 + large + large / 4 + 30;
+	uint64_t large = test_scaled(2400000, 200000) / (dim + 300), total = 49 + large + large / 4 + 30;
 	struct rng rng = { seed };
 	char story[96];
 	struct growth g = { .rng = &rng };
