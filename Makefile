@@ -57,6 +57,10 @@ VERSION_PART = $(shell sed -n 's/^\#define LINEUP_VERSION_$(1) //p' userspace/in
 SOVERSION := $(call VERSION_PART,MAJOR)
 VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 
+# The NEON backend's intrinsics need its instructions on the command line (clang 14 has no other way); whether the CPU has them is asked at run time.
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+$(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
+
 LIB_LIBS := -luring -lsodium -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
@@ -133,7 +137,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(shell $(CC) -dumpmachine 2>/dev/null) $(VERSION)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \
@@ -145,7 +149,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call SAY,CC,$@)$(COMPILE) -MMD -MP -c $< -o $@
+	$(call SAY,CC,$@)$(COMPILE) $(ARCH) -MMD -MP -c $< -o $@
 
 $(STATIC): $(LIB_OBJ)
 	$(call SAY,AR,$@)rm -f $@ && $(AR) rcs $@ $^

@@ -88,11 +88,14 @@ static bool anything_on_disk(const struct lineup_snapshot *snapshot)
 int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *user, struct lineup_searcher **searcher)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
-	struct lineup_ctx *ctx = snapshot->ctx;
 	struct lineup_search_setup setup;
 	struct lineup_searcher *s = NULL;
+	struct lineup_ctx *ctx;
 	int err;
 
+	if (!snapshot)
+		return -ENOMEM;
+	ctx = snapshot->ctx;
 	err = lineup_options_copy(ctx, "lineup_search_setup", &setup, sizeof(setup), user);
 	if (!err)
 		err = check_setup(ctx, &setup);

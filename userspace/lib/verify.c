@@ -75,6 +75,8 @@ int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *pr
 	uint32_t capacity = probes->rows < LINEUP_PROBES_MAX ? (uint32_t)round_up(probes->rows + 1, LINEUP_PROBE_TILE) : LINEUP_PROBES_MAX;
 	int err = -EINVAL;
 
+	if (!snapshot)
+		return -ENOMEM;
 	if (lineup_subject_check(subject))
 		lineup_fail(snapshot->ctx, err, "verify: that is no subject id: 1 to %d bytes of UTF-8 without control characters",
 			    LINEUP_SUBJECT_BYTES_MAX);
