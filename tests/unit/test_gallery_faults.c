@@ -319,7 +319,7 @@ static void scenarios(void (*each)(const struct scenario *scenario, void *arg), 
 	each(&scenario, arg);
 	scenario.name = "seal";
 	scenario.op = enrol(9, 9);
-	scenario.seal_bytes = 4096;
+	scenario.seal_bytes = 2500;
 	each(&scenario, arg);
 }
 
