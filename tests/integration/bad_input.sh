@@ -357,9 +357,10 @@ second_writer()
 	mkfifo rows
 	"$LINEUP" enrol g --vectors - <rows >/dev/null &
 	exec 3>rows
-	# Once it has read this much it has the gallery open.
 	head -c 128 good.npy >&3
-	until [ -s g/lock ] && ! flock -n g/lock true; do
+	# The lock tells who holds it; to try it would take it away from him.
+	until grep -qw $! g/lock; do
+		kill -0 $!
 		sleep 0.01
 	done
 	status 1 lineup enrol g --vectors good.npy
