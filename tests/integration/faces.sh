@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Real face embeddings: the bundled sample, and the whole set beside the repository, whose exact results were computed elsewhere.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
@@ -45,7 +47,7 @@ top_five()
 	# By subject: the best of each, the searched one first.
 	lineup search g --probes probes.npy -k 500 --format tsv >found
 	for probe in 0 1 2 3 4 5 6 7 8 9; do
-		equal "$(awk -F '\t' -v p=$probe '$1 == p { print $3 }' found | sort -u | wc -l)" 500
+		equal "$(awk -F '\t' -v p="$probe" '$1 == p { print $3 }' found | sort -u | wc -l)" 500
 	done
 }
 

@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Output that cannot be written, interruption, progress, and what the process shows of itself.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
@@ -16,8 +18,8 @@ each_printing_command()
 	local format
 
 	for format in table tsv json; do
-		"$@" search g --probes a.npy --format $format
-		"$@" verify g --probes a.npy --subject 3 --format $format
+		"$@" search g --probes a.npy --format "$format"
+		"$@" verify g --probes a.npy --subject 3 --format "$format"
 	done
 	"$@" info g
 	"$@" info g --format json
@@ -126,9 +128,9 @@ an_interrupted_enrolment_changes_nothing()
 	some_gallery
 	before=$(fingerprint g)
 	for signal in INT TERM; do
-		interrupted $signal g
+		interrupted "$signal" g
 		equal "$before" "$(fingerprint g)"
-		interrupted $signal new
+		interrupted "$signal" new
 		[ ! -e new ]
 	done
 	lineup enrol g --vectors a.npy
@@ -138,19 +140,16 @@ a_second_signal_ends_it_at_once_and_leaves_the_gallery_sound()
 {
 	some_gallery
 	before=$(fingerprint g)
+	vectors random big.fvecs 40000 8 1
 	mkfifo rows
 	"$LINEUP" enrol g --vectors - <rows >out 2>err &
 	process=$!
 	exec 3>rows
-	head -c 200 a.npy >&3
-	# The lock tells who holds it; to try it would take it away from him.
-	until grep -qw "$process" g/lock; do
-		kill -0 "$process"
-		sleep 0.01
-	done
+	# More than the pipe holds and less than the program asks for: it waits for the rest.
+	head -c 1000000 big.fvecs >&3
 	kill -TERM "$process"
-	# The first one is taken when the second is sent, or the kernel would make one of both.
-	while grep -q '^SigPnd:.*[1-9a-f]\|^ShdPnd:.*[1-9a-f]' "/proc/$process/status"; do
+	# Once the first is taken, or the kernel would make one of both.
+	while grep -qE '^(SigPnd|ShdPnd):.*[1-9a-f]' "/proc/$process/status"; do
 		sleep 0.01
 	done
 	kill -TERM "$process"
