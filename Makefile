@@ -57,15 +57,6 @@ VERSION_PART = $(shell sed -n 's/^\#define LINEUP_VERSION_$(1) //p' userspace/in
 SOVERSION := $(call VERSION_PART,MAJOR)
 VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 
-# Backends get their instruction set file by file; whether the CPU has it is asked at run time.
-MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
-ifneq ($(filter x86_64-%,$(MACHINE)),)
-ARCH_score_avx2 := -mavx2 -mfma -mf16c
-ARCH_score_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
-else ifneq ($(filter aarch64-%,$(MACHINE)),)
-ARCH_score_neon := -march=armv8.2-a+dotprod
-endif
-
 LIB_LIBS := -luring -lsodium -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
@@ -142,7 +133,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
+FLAGS = $(COMPILE) $(LINK) $(shell $(CC) -dumpmachine 2>/dev/null) $(VERSION)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \
@@ -154,7 +145,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call SAY,CC,$@)$(COMPILE) $(ARCH_$(basename $(notdir $<))) -MMD -MP -c $< -o $@
+	$(call SAY,CC,$@)$(COMPILE) -MMD -MP -c $< -o $@
 
 $(STATIC): $(LIB_OBJ)
 	$(call SAY,AR,$@)rm -f $@ && $(AR) rcs $@ $^

@@ -16,6 +16,7 @@ unset BUILD
 out=$build/check
 jobs=$(nproc)
 test_seconds_max=600
+slow_seconds=20
 fuzz_seconds=3
 stages="
 	packages_are_installed
@@ -131,7 +132,13 @@ started()
 	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
 		wait -n
 	done
-	{ timeout "$test_seconds_max" "$@" >"$log" 2>&1; echo $? >"$log.status"; } &
+	{
+		local begin=$SECONDS
+
+		timeout "$test_seconds_max" "$@" >"$log" 2>&1
+		echo $? >"$log.status"
+		[ $((SECONDS - begin)) -lt $slow_seconds ] || echo "  $(basename "$log" .log) took $((SECONDS - begin)) s"
+	} &
 }
 
 # run_units STAGE DIRECTORY "PATTERN..." WRAPPER...: runs the unit test programs of a build whose names match.
@@ -253,8 +260,8 @@ shellcheck_finds_nothing()
 {
 	tracked_files | while read -r file; do
 		[ -f "$file" ] && head -n 1 "$file" | grep -aqE '^#!.*sh$' && echo "$file"
-	done | xargs shellcheck -x
-	shellcheck -s bash userspace/completion/lineup
+	done | xargs shellcheck -x -S warning
+	shellcheck -S warning -s bash userspace/completion/lineup
 }
 
 manual_pages_are_well_formed()
@@ -286,7 +293,7 @@ stages_include_only_stages_to_their_left()
 	local row="
 		lineup internal io ctx memory crc32c half pool
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot
+		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
 		stream
 		score
 		topk
@@ -322,12 +329,12 @@ stages_include_only_stages_to_their_left()
 
 gcc_builds_without_warnings()
 {
-	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs
+	make -k -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs
 }
 
 clang_builds_without_warnings()
 {
-	make -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
+	make -k -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
 }
 
 headers_compile_alone()
@@ -362,15 +369,16 @@ shared_library_exports_exactly_the_public_header()
 	readelf -d "$out/gcc/liblineup.so" | grep -q 'SONAME.*liblineup\.so\.[0-9]*\]'
 }
 
-# The analyzer sees one file at a time, so it is told that lineup_fail returns the error it is given and cli_fail an exit status.
+# The analyzer sees one file at a time, so it is told which functions return the error they are given.
 # -analyzer-werror makes a finding the exit status. The kernels' intrinsics are left to the compilers' warnings.
 analyzer_finds_nothing()
 {
-	local file
+	local file include
 
 	cat >"$out/analyzer-lib.h" <<-'END'
-		#include "internal.h"
+		#include "gallery_files.h"
 		#define lineup_fail(ctx, err, ...) ((void)lineup_fail(ctx, err, __VA_ARGS__), (err))
+		#define lineup_fault_set(fault, err, ...) ((void)lineup_fault_set(fault, err, __VA_ARGS__), (err))
 	END
 	cat >"$out/analyzer-cli.h" <<-'END'
 		#include "cli.h"
@@ -379,14 +387,14 @@ analyzer_finds_nothing()
 	END
 	for file in userspace/lib/*.c userspace/cli/*.c; do
 		case $file in
-		*/score_avx* | */score_neon*) ;;
-		*/lib/ctx.c) echo "$file -Iuserspace/lib" ;;
-		*/lib/*) echo "$file -Iuserspace/lib -include $out/analyzer-lib.h" ;;
-		*/cli/main.c) echo "$file" ;;
-		*) echo "$file -Iuserspace/cli -include $out/analyzer-cli.h" ;;
+		*/score_avx* | */score_neon*) continue ;;
+		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
+		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
 		esac
-	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 -D_GNU_SOURCE \
-		-Iuserspace/include
+		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage)\(' "$file" || include=${include% -include*}
+		echo "$file $include"
+	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
+		-D_GNU_SOURCE -Iuserspace/include
 }
 
 a_second_make_does_nothing()

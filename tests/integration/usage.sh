@@ -6,7 +6,7 @@
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
-commands='enrol search verify delete compact info check export bench'
+all_commands='enrol search verify delete compact info check export bench'
 
 # malformed REGEX -- ARGUMENT...
 malformed()
@@ -31,7 +31,7 @@ version_is_one_line()
 help_names_every_command()
 {
 	status 0 lineup help
-	for command in $commands; do
+	for command in $all_commands; do
 		grep -qE "^  $command " out
 	done
 	cp out help
@@ -41,7 +41,7 @@ help_names_every_command()
 
 every_command_has_help()
 {
-	for command in $commands enroll; do
+	for command in $all_commands enroll; do
 		status 0 lineup help "$command"
 		cp out help
 		grep -q "^Usage: lineup ${command/enroll/enrol} " help
@@ -54,7 +54,7 @@ every_command_has_help()
 the_manual_names_every_option_of_the_help()
 {
 	manual=$here/../../userspace/man/lineup.1
-	for command in $commands; do
+	for command in $all_commands; do
 		lineup help "$command" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
 		while read -r option; do
 			grep -qF -- "${option//-/\\-}" "$manual" || { echo "$command $option is not in lineup(1)"; return 1; }
@@ -78,7 +78,7 @@ completes()
 
 completion_knows_every_option_of_the_help()
 {
-	for name in $commands; do
+	for name in $all_commands; do
 		lineup help "$name" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
 		while read -r option; do
 			completes lineup "$name" "$option" >offered
@@ -105,7 +105,7 @@ nothing_or_an_unknown_command()
 
 unknown_option()
 {
-	for command in $commands; do
+	for command in $all_commands; do
 		malformed "$command: .*'--frobnicate'" -- "$command" g --frobnicate
 		malformed "$command: .*'-z'" -- "$command" g -z
 	done

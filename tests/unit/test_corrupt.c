@@ -82,7 +82,7 @@ static void files_load(struct stage *s)
 			continue;
 		assert_true(s->files++ < FILES_MAX);
 		snprintf(f->name, sizeof(f->name), "%.60s", d->d_name);
-		snprintf(f->path, sizeof(f->path), "%s/%s", s->path, f->name);
+		snprintf(f->path, sizeof(f->path), "%s/%.60s", s->path, d->d_name);
 		fd = open(f->path, O_RDONLY | O_CLOEXEC);
 		assert_int_equal(fstat(fd, &st), 0);
 		f->size = (size_t)st.st_size;
@@ -399,10 +399,15 @@ static uint64_t forge_segment(struct stage *s, const struct file *f)
 
 static bool whole_contradicts(const struct file *f, size_t at)
 {
+	struct disk_manifest head;
+
 	if (within(at, offsetof(struct disk_manifest, crc), 4))
 		return false;
 	if (!strncmp(f->name, "deleted", 7))
 		return true;
+	memcpy(&head, f->data, sizeof(head));
+	if (within(at, sizeof(head), head.lists * sizeof(struct disk_list)))
+		return false;
 	return !within(at, offsetof(struct disk_manifest, revision), 16); /* and generation_next */
 }
 

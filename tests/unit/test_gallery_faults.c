@@ -319,7 +319,7 @@ static void scenarios(void (*each)(const struct scenario *scenario, void *arg), 
 	each(&scenario, arg);
 	scenario.name = "seal";
 	scenario.op = enrol(9, 9);
-	scenario.seal_bytes = 4096;
+	scenario.seal_bytes = 2500;
 	each(&scenario, arg);
 }
 
@@ -612,7 +612,7 @@ static int as_nobody(const char *path)
 static void a_directory_without_the_right_to_write_can_be_read(void **state)
 {
 	struct scenario scenario = { .name = "read only", .setup_count = 0, .op = enrol(9, 3) };
-	char command[PATH_MAX + 64];
+	char command[2 * PATH_MAX + 128];
 	struct stage s;
 	int status;
 	pid_t pid;

@@ -153,8 +153,11 @@ static void other_begin(struct stage *s, struct other *o)
 
 	assert_int_equal(pipe(o->ready) | pipe(o->go), 0);
 	o->pid = fork();
-	if (!o->pid)
+	if (!o->pid) {
+		close(o->go[1]); /* or it would outlive a test that fails */
+		lineup_gallery_close(s->gallery); /* its lock would be held until both have closed it */
 		_exit(reader(s, o->ready[1], o->go[0]));
+	}
 	assert_int_equal(read(o->ready[0], &byte, 1), 1);
 }
 

@@ -55,7 +55,8 @@ int lineup_change_segment(struct lineup_change *change, const struct disk_manife
 	struct disk_manifest *head = &change->manifest.head;
 
 	if (head->segments == LINEUP_SEGMENTS_MAX)
-		return lineup_fault_set(fault, -ENOSPC, "it has %d segments, no more are possible; compact it", LINEUP_SEGMENTS_MAX);
+		return lineup_fault_set(fault, -ENOSPC, "it has %d segments, no more are possible; compact it",
+					LINEUP_SEGMENTS_MAX);
 	change->manifest.segment[head->segments++] = *entry;
 	return 0;
 }
@@ -66,7 +67,8 @@ static uint64_t live_rows(const struct lineup_slot *slot)
 }
 
 /* Appends the operations of segment @slot to *@ops. */
-static int gather_ops(struct lineup_change *change, const struct lineup_segment *segment, struct disk_op *ops, struct lineup_fault *fault)
+static int gather_ops(struct lineup_change *change, const struct lineup_segment *segment, struct disk_op *ops,
+		      struct lineup_fault *fault)
 {
 	struct lineup_pages pages;
 	int err = 0;
@@ -83,8 +85,8 @@ static int gather_ops(struct lineup_change *change, const struct lineup_segment 
 }
 
 /* Copies the rows of @slot that are not deleted. */
-static int copy_rows(struct lineup_change *change, struct lineup_segment_writer *writer, const struct lineup_slot *slot, uint8_t *records,
-		     uint64_t *hashes, struct lineup_fault *fault)
+static int copy_rows(struct lineup_change *change, struct lineup_segment_writer *writer, const struct lineup_slot *slot,
+		     uint8_t *records, uint64_t *hashes, struct lineup_fault *fault)
 {
 	const struct lineup_segment *s = &slot->part->segment;
 	uint64_t piece = LINEUP_GALLERY_PIECE_BYTES / s->shape.record_bytes;
@@ -124,6 +126,7 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 	struct disk_manifest_segment entry;
 	uint8_t *records = malloc(LINEUP_GALLERY_PIECE_BYTES);
 	uint64_t *hashes = malloc(LINEUP_GALLERY_PIECE_BYTES / sizeof(struct disk_record) * sizeof(*hashes));
+	struct lineup_pool *pool = NULL;
 	struct disk_op *ops;
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	int err = 0;
@@ -142,8 +145,10 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 	if (journal && !err && state->ops)
 		memcpy(ops + at, state->op, state->ops * sizeof(*ops));
 	if (!err && (rows || ops_count))
-		err = lineup_segment_create(&writer, &change->gallery->files, &change->manifest.head, lineup_change_generation(change),
-					    rows, fault);
+		err = lineup_segment_create(&writer, &change->gallery->files, &change->manifest.head,
+					    lineup_change_generation(change), rows, fault);
+	if (!err && rows > LINEUP_GALLERY_CHUNK_ROWS)
+		writer.pool = pool = lineup_gallery_pool();
 	for (uint32_t i = first; !err && i < end; i++)
 		err = copy_rows(change, &writer, &state->slot[i], records, hashes, fault);
 	if (!err && writer.fd >= 0) {
@@ -155,6 +160,7 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 			err = lineup_change_segment(change, &entry, fault);
 	}
 	lineup_segment_fini(&writer);
+	lineup_pool_destroy(pool);
 	free(records);
 	free(hashes);
 	free(ops);
@@ -164,8 +170,9 @@ static int rewrite(struct lineup_change *change, uint32_t first, uint32_t end, b
 static int write_deleted(struct lineup_change *change, const struct lineup_bits *bits, struct disk_manifest_segment *entry,
 			 struct lineup_fault *fault)
 {
-	struct disk_deleted head = { .version = LINEUP_FORMAT_VERSION, .segment = entry->generation, .rows = entry->rows,
-				     .rows_deleted = bits->count };
+	struct disk_deleted head = {
+		.version = LINEUP_FORMAT_VERSION, .segment = entry->generation, .rows = entry->rows, .rows_deleted = bits->count
+	};
 	size_t bits_size = (entry->rows + 7) / 8, size = sizeof(head) + bits_size;
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	uint8_t *data = malloc(size);

@@ -9,27 +9,28 @@ enum { PIECE_PAGES = 256 };
 
 struct check {
 	struct lineup_gallery *gallery;
-	struct lineup_state state;       /* read anew from the files */
+	struct lineup_state state; /* read anew from the files */
 	struct lineup_fault *fault;
 	lineup_progress_fn *progress;
 	void *progress_arg;
-	uint64_t done, total;            /* bytes */
-	uint8_t *subjects;               /* bitmap: has a template that is not deleted */
+	uint64_t done, total; /* bytes */
+	uint8_t *subjects; /* bitmap: has a template that is not deleted */
 	uint64_t subjects_live;
-	uint8_t *sequences;              /* bitmap of operations seen */
+	uint8_t *sequences; /* bitmap of operations seen */
 	/* of one segment */
 	const struct lineup_segment *segment;
 	const struct lineup_bits *bits;
-	uint8_t *block, *expected;       /* block_bytes each */
-	uint8_t *records;                /* of a block's rows */
-	struct disk_index_entry *index;  /* as it should be */
-	uint64_t template_next;          /* rows' ids are at least this */
+	uint8_t *block, *expected; /* block_bytes each */
+	uint8_t *records; /* of a block's rows */
+	struct disk_index_entry *index; /* as it should be */
+	uint64_t template_next; /* rows' ids are at least this */
 	uint8_t op_id[LINEUP_OP_ID_BYTES]; /* of the operation before */
 };
 
 static int bad(struct check *c, uint64_t offset, const char *why)
 {
-	return lineup_fault_set(c->fault, -EBADMSG, "segment-%08x: byte %llu: %s", c->segment->generation, (unsigned long long)offset, why);
+	return lineup_fault_set(c->fault, -EBADMSG, "segment-%08x: byte %llu: %s", c->segment->generation,
+				(unsigned long long)offset, why);
 }
 
 static int no_memory(struct check *c)
@@ -271,7 +272,8 @@ static int check_sums(struct check *c)
 		}
 	}
 	if (c->subjects_live != state->subjects)
-		return lineup_fault_set(c->fault, -EBADMSG, "journal-%08x: the number of subjects is wrong", state->manifest.head.journal);
+		return lineup_fault_set(c->fault, -EBADMSG, "journal-%08x: the number of subjects is wrong",
+					state->manifest.head.journal);
 	return 0;
 }
 

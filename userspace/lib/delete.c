@@ -66,7 +66,8 @@ static int template_rows(struct lineup_gallery *g, uint64_t id, struct rows *row
 	if (err == -ENOENT)
 		lineup_fault_set(fault, err, "has no template %llu", (unsigned long long)id);
 	if (!err)
-		err = lineup_segment_records(g->ctx, &state->slot[place[0] >> 32].part->segment, (uint32_t)place[0], 1, record, fault);
+		err = lineup_segment_records(g->ctx, &state->slot[place[0] >> 32].part->segment, (uint32_t)place[0], 1, record,
+					     fault);
 	if (!err)
 		err = subject_rows(g, record->name, record->name_bytes, &all, fault);
 	*last = all.count == 1;
@@ -76,7 +77,8 @@ static int template_rows(struct lineup_gallery *g, uint64_t id, struct rows *row
 	return err;
 }
 
-static int commit(struct lineup_gallery *g, struct disk_op *op, const struct rows *rows, uint64_t subjects, struct lineup_fault *fault)
+static int commit(struct lineup_gallery *g, struct disk_op *op, const struct rows *rows, uint64_t subjects,
+		  struct lineup_fault *fault)
 {
 	struct lineup_state *state = &g->state;
 	struct disk_journal_record record = { .op = *op, .subjects = subjects, .subject_next = state->subject_next };
@@ -104,7 +106,8 @@ static int commit(struct lineup_gallery *g, struct disk_op *op, const struct row
 	return err;
 }
 
-static int delete_now(struct lineup_gallery *g, const struct lineup_delete_options *opt, struct disk_op *op, struct lineup_fault *fault)
+static int delete_now(struct lineup_gallery *g, const struct lineup_delete_options *opt, struct disk_op *op,
+		      struct lineup_fault *fault)
 {
 	struct rows rows = { 0 };
 	bool last = true;
@@ -129,12 +132,14 @@ static int check_options(struct lineup_gallery *g, const struct lineup_delete_op
 	if (opt->what != LINEUP_DELETE_SUBJECT && opt->what != LINEUP_DELETE_TEMPLATE)
 		return lineup_fail(g->ctx, -EINVAL, "lineup_delete_options: what is neither subject nor template");
 	if (opt->what == LINEUP_DELETE_SUBJECT && (!opt->subject || lineup_subject_check(opt->subject)))
-		return lineup_fail(g->ctx, -EINVAL, "lineup_delete_options: the subject is not 1 to %d bytes of UTF-8 without controls",
+		return lineup_fail(g->ctx, -EINVAL,
+				   "lineup_delete_options: the subject is not 1 to %d bytes of UTF-8 without controls",
 				   LINEUP_SUBJECT_BYTES_MAX);
 	return lineup_gallery_writable(g);
 }
 
-int lineup_gallery_delete(struct lineup_gallery *g, const struct lineup_delete_options *options, struct lineup_delete_result *result)
+int lineup_gallery_delete(struct lineup_gallery *g, const struct lineup_delete_options *options,
+			  struct lineup_delete_result *result)
 {
 	struct lineup_delete_options opt;
 	struct lineup_fault fault;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Enrolment, the way in: rows are checked, normalised and named, and wait until they are numbered.
-#include <assert.h>
+#include <math.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 
 #include "enrol.h"
 #include "probe.h"
+
+enum { ROWS_AT_ONCE = 32, POOL_ROWS_MIN = 512 };
 
 int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_options *options, struct lineup_enrol **enrol)
 {
@@ -30,7 +32,9 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 		return lineup_gallery_fail(g, -ENOMEM, &fault);
 	e->gallery = g;
 	e->writer.fd = -1;
-	e->op = (struct disk_op){ .sequence = state->sequence + 1, .template_first = state->template_next, .kind = LINEUP_OP_ENROL };
+	e->op = (struct disk_op){ .sequence = state->sequence + 1,
+				  .template_first = state->template_next,
+				  .kind = LINEUP_OP_ENROL };
 	given = !lineup_files_zero(opt.op_id, sizeof(opt.op_id));
 	memcpy(e->op.op_id, opt.op_id, sizeof(opt.op_id));
 	if (!given)
@@ -46,7 +50,8 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 	e->subjects = state->subjects;
 	e->subject_next = state->subject_next;
 	lineup_history_begin(&e->history);
-	e->waiting_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) - sizeof(e->list)) /
+	e->waiting_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) -
+			  sizeof(e->list)) /
 			 record_bytes;
 	e->records = malloc(e->waiting_max * record_bytes);
 	e->automatic = malloc(e->waiting_max);
@@ -69,8 +74,8 @@ int lineup_enrol_list(struct lineup_enrol *e, const char *name, uint64_t *mask)
 	struct disk_list list = { "" };
 
 	if (lineup_list_check(name))
-		return lineup_fail(g->ctx, -EINVAL, "gallery %s: a list's name is 1 to %d of the characters A-Z a-z 0-9 _ . -", g->path,
-				   LINEUP_LIST_NAME_BYTES_MAX);
+		return lineup_fail(g->ctx, -EINVAL, "gallery %s: a list's name is 1 to %d of the characters A-Z a-z 0-9 _ . -",
+				   g->path, LINEUP_LIST_NAME_BYTES_MAX);
 	memcpy(list.name, name, strlen(name));
 	for (uint32_t i = 0; i < e->lists; i++) {
 		if (!memcmp(&e->list[i], &list, sizeof(list))) {
@@ -94,17 +99,19 @@ static int check_batch(const struct lineup_enrol *e, const struct lineup_enrol_b
 	if (m->dtype != LINEUP_FLOAT32 && m->dtype != LINEUP_FLOAT64)
 		return lineup_fail(g->ctx, -EINVAL, "gallery %s: there is no data type %d", g->path, (int)m->dtype);
 	if (m->dim != g->state.shape.dim)
-		return lineup_fail(g->ctx, -EINVAL, "gallery %s: holds templates of dimension %u, not %u", g->path, g->state.shape.dim,
-				   m->dim);
+		return lineup_fail(g->ctx, -EINVAL, "gallery %s: holds templates of dimension %u, not %u", g->path,
+				   g->state.shape.dim, m->dim);
 	for (uint64_t i = 0; i < m->rows; i++) {
 		if (batch->subjects && (!batch->subjects[i] || lineup_subject_check(batch->subjects[i])))
-			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: the subject is not 1 to %d bytes of UTF-8 without controls",
+			return lineup_fail(g->ctx, -EINVAL,
+					   "gallery %s: row %llu: the subject is not 1 to %d bytes of UTF-8 without controls",
 					   g->path, (unsigned long long)i, LINEUP_SUBJECT_BYTES_MAX);
 		if (batch->lists && e->lists < LINEUP_LISTS_MAX && batch->lists[i] >> e->lists)
 			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: is on a list that has no name", g->path,
 					   (unsigned long long)i);
 		if (batch->expires && batch->expires[i] < 0)
-			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: expires before 1970", g->path, (unsigned long long)i);
+			return lineup_fail(g->ctx, -EINVAL, "gallery %s: row %llu: expires before 1970", g->path,
+					   (unsigned long long)i);
 	}
 	return 0;
 }
@@ -154,18 +161,52 @@ static int check_rows(struct lineup_enrol *e, const struct lineup_enrol_batch *b
 	float vector[LINEUP_DIM_MAX];
 
 	for (uint64_t i = 0; i < batch->vectors.rows; i++) {
-		enum lineup_row_fault bad = lineup_probe_normalise(&batch->vectors, i, vector);
+		const float *row = (const float *)batch->vectors.data + i * batch->vectors.dim;
+		double square = batch->vectors.dtype == LINEUP_FLOAT32 ? lineup_dot(row, row, batch->vectors.dim) : 0;
+		enum lineup_row_fault bad;
 
+		/* In float64 the square of a good float32 row neither vanishes nor overflows. */
+		if (square > 0 && square < INFINITY)
+			continue;
+		bad = lineup_probe_normalise(&batch->vectors, i, vector);
 		if (bad)
 			return bad_row(e, i, bad);
 	}
 	return 0;
 }
 
+/* Rows [first, first + rows) of a batch, for the places from e->waiting on. */
+struct put {
+	struct lineup_enrol *enrol;
+	const struct lineup_enrol_batch *batch;
+	uint64_t first;
+	uint64_t rows;
+	atomic_ullong next;
+	atomic_ullong bad; /* the first row that is; UINT64_MAX: none */
+};
+
+static void put_rows(void *arg, uint32_t thread)
+{
+	struct put *p = arg;
+	uint64_t from;
+
+	(void)thread;
+	while ((from = atomic_fetch_add(&p->next, ROWS_AT_ONCE)) < p->rows) {
+		for (uint64_t i = from; i < p->rows && i < from + ROWS_AT_ONCE; i++) {
+			unsigned long long bad = atomic_load(&p->bad);
+
+			if (!put_row(p->enrol, p->batch, p->first + i, p->enrol->waiting + i))
+				continue;
+			while (p->first + i < bad && !atomic_compare_exchange_weak(&p->bad, &bad, p->first + i))
+				;
+		}
+	}
+}
+
 int lineup_enrol_add(struct lineup_enrol *e, const struct lineup_enrol_batch *batch)
 {
 	struct lineup_gallery *g = e->gallery;
-	uint64_t rows = batch->vectors.rows;
+	uint64_t rows = batch->vectors.rows, from = e->waiting;
 	struct lineup_fault fault;
 	int err;
 
@@ -178,20 +219,28 @@ int lineup_enrol_add(struct lineup_enrol *e, const struct lineup_enrol_batch *ba
 		err = check_rows(e, batch);
 	if (err)
 		return err;
-	for (uint64_t i = 0, from = e->waiting; i < rows; i++) {
-		enum lineup_row_fault bad;
+	if (rows >= POOL_ROWS_MIN && !e->pool)
+		e->pool = lineup_gallery_pool();
+	for (uint64_t done = 0; done < rows;) {
+		struct put put = { .enrol = e, .batch = batch, .first = done, .rows = rows - done, .bad = UINT64_MAX };
 
 		if (e->waiting == e->waiting_max) {
 			e->failed = lineup_enrol_spill(e, &fault);
 			if (e->failed)
 				return lineup_gallery_fail(g, e->failed, &fault);
 		}
-		bad = put_row(e, batch, i, e->waiting);
-		if (bad) {
+		if (put.rows > e->waiting_max - e->waiting)
+			put.rows = e->waiting_max - e->waiting;
+		if (e->pool && put.rows > ROWS_AT_ONCE)
+			lineup_pool_run(e->pool, put_rows, &put);
+		else
+			put_rows(&put, 0);
+		if (put.bad != UINT64_MAX) {
 			e->waiting = from;
-			return bad_row(e, i, bad);
+			return bad_row(e, put.bad, lineup_probe_normalise(&batch->vectors, put.bad, (float[LINEUP_DIM_MAX]){ 0 }));
 		}
-		e->waiting++;
+		e->waiting += put.rows;
+		done += put.rows;
 	}
 	return 0;
 }
@@ -209,6 +258,7 @@ void lineup_enrol_abort(struct lineup_enrol *e)
 	free(e->own);
 	lineup_segment_fini(&e->writer);
 	lineup_change_fini(&e->change);
+	lineup_pool_destroy(e->pool);
 	lineup_table_fini(&e->names);
 	lineup_lookup_fini(&e->lookup);
 	if (e->records)

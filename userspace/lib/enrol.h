@@ -16,24 +16,25 @@ struct lineup_enrol {
 	struct lineup_gallery *gallery;
 	struct disk_op op;
 	bool repeated;
-	int failed;                  /* sticky: what stopped it */
+	int failed; /* sticky: what stopped it */
 	struct disk_list list[LINEUP_LISTS_MAX]; /* the gallery's, then new ones */
 	uint32_t lists;
-	uint8_t *records;            /* rows that wait, as records without numbers */
-	uint8_t *automatic;          /* which of them are named by their template id */
-	uint64_t *hashes;            /* of their names */
+	uint8_t *records; /* rows that wait, as records without numbers */
+	uint8_t *automatic; /* which of them are named by their template id */
+	uint64_t *hashes; /* of their names */
 	uint64_t waiting;
-	uint64_t waiting_max;        /* more would not fit one record of the journal */
-	uint64_t rows;               /* numbered so far */
-	uint64_t subjects;           /* after them */
+	uint64_t waiting_max; /* more would not fit one record of the journal */
+	uint64_t rows; /* numbered so far */
+	uint64_t subjects; /* after them */
 	uint32_t subject_next;
 	struct lineup_history history;
+	struct lineup_pool *pool; /* once there are many rows; NULL: none */
 	struct lineup_lookup lookup;
 	/* once rows are written to segments of their own */
 	bool spilled;
 	struct lineup_change change;
 	struct lineup_segment_writer writer;
-	struct lineup_table names;   /* the writer's rows by name */
+	struct lineup_table names; /* the writer's rows by name */
 	struct lineup_enrol_own *own;
 	uint32_t owns;
 };

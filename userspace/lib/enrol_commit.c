@@ -12,7 +12,7 @@ enum { NEW_SUBJECT = UINT32_MAX, SPILL_ROWS_MIN = 1 << 15 };
 struct named {
 	uint64_t hash;
 	uint32_t row;
-	uint32_t first;   /* row that has the same name, or itself */
+	uint32_t first; /* row that has the same name, or itself */
 	uint32_t subject; /* of a first row: found, or NEW_SUBJECT */
 };
 
@@ -36,8 +36,8 @@ static int compare_named(const void *a, const void *b)
 }
 
 /* Among the rows that the writer has taken. */
-static int lookup_writer(struct lineup_enrol *e, uint64_t hash, const struct disk_record *wanted, struct lineup_lookup_result *result,
-			 struct lineup_fault *fault)
+static int lookup_writer(struct lineup_enrol *e, uint64_t hash, const struct disk_record *wanted,
+			 struct lineup_lookup_result *result, struct lineup_fault *fault)
 {
 	const struct lineup_segment_writer *w = &e->writer;
 	struct disk_record *r = e->lookup.record;
@@ -45,7 +45,8 @@ static int lookup_writer(struct lineup_enrol *e, uint64_t hash, const struct dis
 	uint32_t row;
 
 	while (lineup_table_next(&e->names, hash, &cursor, &row)) {
-		int err = lineup_io_read(e->gallery->ctx, w->fd, r, sizeof(*r), w->header.records_offset + row * w->header.record_bytes);
+		int err = lineup_io_read(e->gallery->ctx, w->fd, r, sizeof(*r),
+					 w->header.records_offset + row * w->header.record_bytes);
 
 		if (err)
 			return lineup_fault_io(fault, err, w->name, "read");
@@ -159,8 +160,8 @@ static int next_writer(struct lineup_enrol *e, struct lineup_fault *fault)
 		capacity = LINEUP_GALLERY_ROWS_TARGET;
 	lineup_segment_fini(&e->writer);
 	lineup_table_clear(&e->names);
-	return lineup_segment_create(&e->writer, &g->files, &e->change.manifest.head, lineup_change_generation(&e->change), capacity,
-				     fault);
+	return lineup_segment_create(&e->writer, &g->files, &e->change.manifest.head, lineup_change_generation(&e->change),
+				     capacity, fault);
 }
 
 /* Finishes the writer's segment with @ops and opens it, so that its names can be looked up. */
@@ -218,6 +219,7 @@ int lineup_enrol_spill(struct lineup_enrol *e, struct lineup_fault *fault)
 			err = lineup_fault_set(fault, -ENOMEM, "no memory for an enrolment");
 		for (uint64_t i = 0; !err && i < count; i++)
 			lineup_table_add(&e->names, e->hashes[done + i], (uint32_t)(e->writer.header.rows + i));
+		e->writer.pool = e->pool;
 		if (!err)
 			err = lineup_segment_put(&e->writer, record_at(e, done), e->hashes + done, count, fault);
 		done += count;
@@ -296,8 +298,10 @@ int lineup_enrol_commit(struct lineup_enrol *e, struct lineup_enrol_result *resu
 	if (err)
 		lineup_gallery_fail(g, err, &fault);
 	if (!err && result) {
-		*result = (struct lineup_enrol_result){ .sequence = e->op.sequence, .template_first = e->op.template_first,
-							.rows = e->op.rows, .repeated = e->repeated };
+		*result = (struct lineup_enrol_result){ .sequence = e->op.sequence,
+							.template_first = e->op.template_first,
+							.rows = e->op.rows,
+							.repeated = e->repeated };
 		memcpy(result->op_id, e->op.op_id, sizeof(result->op_id));
 	}
 	lineup_enrol_abort(e);

@@ -60,7 +60,8 @@ static int read_open_file(const struct lineup_files *files, const char *name, in
 	if (!S_ISREG(st.st_mode))
 		return lineup_fault_set(fault, -EBADMSG, "%s: is not a regular file", name);
 	if ((uint64_t)st.st_size > size_max)
-		return lineup_fault_set(fault, -EBADMSG, "%s: is %lld bytes long, more than it can be", name, (long long)st.st_size);
+		return lineup_fault_set(fault, -EBADMSG, "%s: is %lld bytes long, more than it can be", name,
+					(long long)st.st_size);
 	p = malloc((size_t)st.st_size + 1);
 	if (!p)
 		return lineup_fault_set(fault, -ENOMEM, "%s: no memory to read it", name);
@@ -91,7 +92,8 @@ int lineup_files_read(const struct lineup_files *files, const char *name, uint64
 	return err;
 }
 
-int lineup_files_write(const struct lineup_files *files, const char *name, const void *data, size_t size, struct lineup_fault *fault)
+int lineup_files_write(const struct lineup_files *files, const char *name, const void *data, size_t size,
+		       struct lineup_fault *fault)
 {
 	int fd = -1, err = lineup_files_open(files, name, O_RDWR | O_CREAT | O_TRUNC, &fd, fault);
 	const char *verb = "write";

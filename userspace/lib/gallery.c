@@ -27,8 +27,8 @@ int lineup_gallery_writable(struct lineup_gallery *gallery)
 }
 
 /*
- * Takes back what a failed append left behind @size bytes. Where that fails too, or a sync has failed, nobody knows what is on the disk: then
- * only reading it again tells.
+ * Takes back what a failed append left behind @size bytes. Where that fails too, or a sync has failed, nobody knows what is on the
+ * disk: then only reading it again tells.
  */
 static void cut_journal(struct lineup_gallery *g, uint64_t size, bool sync_failed)
 {
@@ -114,8 +114,8 @@ static bool overtaken(const struct lineup_files *files, const void *data, size_t
 	return changed;
 }
 
-int lineup_gallery_load(const struct lineup_files *files, const char *path, const struct lineup_state *old, struct lineup_state *state,
-			struct lineup_fault *fault)
+int lineup_gallery_load(const struct lineup_files *files, const char *path, const struct lineup_state *old,
+			struct lineup_state *state, struct lineup_fault *fault)
 {
 	enum { DOUBTS = 5 }; /* a record that is being written looks corrupt for a moment */
 	void *data = NULL, *copy = NULL;
@@ -198,8 +198,8 @@ static void info_sizes(const struct lineup_state *s, struct lineup_gallery_info 
 	const struct disk_manifest *head = &s->manifest.head;
 	uint64_t rows = 0, deleted = 0;
 
-	info->bytes = sizeof(*head) + head->lists * sizeof(struct disk_list) + head->segments * sizeof(struct disk_manifest_segment) +
-		      s->journal.frames * LINEUP_FRAME_BYTES;
+	info->bytes = sizeof(*head) + head->lists * sizeof(struct disk_list) +
+		      head->segments * sizeof(struct disk_manifest_segment) + s->journal.frames * LINEUP_FRAME_BYTES;
 	for (uint32_t i = 0; i < s->slots; i++) {
 		const struct lineup_segment *seg = &s->slot[i].part->segment;
 

@@ -7,18 +7,19 @@
 
 #include "gallery.h"
 #include "io.h"
+#include "pool.h"
 
 enum {
-	LINEUP_GALLERY_ROWS_TARGET = 1 << 20,      /* rows of a segment that this library writes or merges to */
-	LINEUP_GALLERY_CHUNK_ROWS = 480,           /* of the journal's rows in memory, a part each */
-	LINEUP_GALLERY_PIECE_BYTES = 4 << 20,      /* of reading, writing and wiping */
-	LINEUP_GALLERY_READ_TRIES = 50,            /* of a reader whom a writer overtakes */
-	LINEUP_GALLERY_NAME_BYTES = 32,            /* of a file's name in the directory */
+	LINEUP_GALLERY_ROWS_TARGET = 1 << 20, /* rows of a segment that this library writes or merges to */
+	LINEUP_GALLERY_CHUNK_ROWS = 480, /* of the journal's rows in memory, a part each */
+	LINEUP_GALLERY_PIECE_BYTES = 4 << 20, /* of reading, writing and wiping */
+	LINEUP_GALLERY_READ_TRIES = 50, /* of a reader whom a writer overtakes */
+	LINEUP_GALLERY_NAME_BYTES = 32, /* of a file's name in the directory */
 };
 
 /*
- * Why something failed, for whoever knows whether to say it: a reader that a writer overtook starts over in silence. Functions that take a
- * fault set it whenever they return an error, and log nothing themselves.
+ * Why something failed, for whoever knows whether to say it: a reader that a writer overtook starts over in silence. Functions that
+ * take a fault set it whenever they return an error, and log nothing themselves.
  */
 struct lineup_fault {
 	char text[512];
@@ -43,13 +44,15 @@ void lineup_files_close(const struct lineup_files *files, int fd); /* takes -1 *
 int lineup_files_read(const struct lineup_files *files, const char *name, uint64_t size_max, void **data, size_t *size,
 		      struct lineup_fault *fault);
 /* Makes a new file of @data and syncs it (not the directory); on failure it is gone again. */
-int lineup_files_write(const struct lineup_files *files, const char *name, const void *data, size_t size, struct lineup_fault *fault);
+int lineup_files_write(const struct lineup_files *files, const char *name, const void *data, size_t size,
+		       struct lineup_fault *fault);
 int lineup_files_sync(const struct lineup_files *files, struct lineup_fault *fault); /* the directory */
 /*
- * Overwrites a file with zeros, syncs and unlinks it. -EBUSY: someone still reads it, nothing was done. A file that is not there is success.
+ * Overwrites a file with zeros, syncs and unlinks it. -EBUSY: someone still reads it, nothing was done. A file that is not there is
+ * success.
  */
 int lineup_files_wipe(const struct lineup_files *files, const char *name);
-/* Wipes all that @keep does not want of the files whose names are ours. *@held counts those still read by others. */
+/* Wipes what @keep does not want of the files whose names are ours. *@held counts those still read by others. */
 int lineup_files_sweep(const struct lineup_files *files, bool (*keep)(void *arg, const char *kind, uint32_t generation), void *arg,
 		       uint32_t *held, struct lineup_fault *fault);
 /* Whether the directory holds nothing but files a creation that was cut off leaves. -EEXIST: it holds more. */
@@ -63,7 +66,7 @@ struct lineup_table {
 	struct lineup_table_slot {
 		uint64_t hash;
 		uint32_t value_plus_1; /* 0: empty */
-	} *slot;
+	} * slot;
 	uint64_t mask;
 	uint64_t count;
 };
@@ -103,36 +106,39 @@ void lineup_manifest_fini(struct lineup_manifest *manifest); /* takes a zeroed o
 /* -ENOENT without a fault's text: there is none. */
 int lineup_manifest_read(const struct lineup_files *files, void **data, size_t *size, struct lineup_fault *fault);
 /*
- * Counts the revision up and makes it the gallery's MANIFEST. *@renamed: the new one is in place though it may not survive a power cut, so
- * that nothing it names, and nothing the old one names, may be removed.
+ * Counts the revision up and makes it the gallery's MANIFEST. *@renamed: the new one is in place though it may not survive a power
+ * cut, so that nothing it names, and nothing the old one names, may be removed.
  */
-int lineup_manifest_replace(const struct lineup_files *files, struct lineup_manifest *manifest, bool *renamed, struct lineup_fault *fault);
+int lineup_manifest_replace(const struct lineup_files *files, struct lineup_manifest *manifest, bool *renamed,
+			    struct lineup_fault *fault);
 /* The names must be distinct, well formed and zero-filled. */
 bool lineup_manifest_lists_valid(const struct disk_list *list, uint32_t lists);
 
 /* pages.c: sorted regions of a segment */
 
-int lineup_pages_write(const struct lineup_files *files, int fd, uint64_t offset, const void *entries, size_t entry_bytes, uint64_t count,
-		       uint64_t *end);
+int lineup_pages_write(const struct lineup_files *files, int fd, uint64_t offset, const void *entries, size_t entry_bytes,
+		       uint64_t count, uint64_t *end);
 /* Bytes that a region of @count entries takes. */
 uint64_t lineup_pages_bytes(size_t entry_bytes, uint64_t count);
-const char *lineup_pages_verify(const struct disk_page *page, size_t entry_bytes, uint64_t count, uint64_t index); /* NULL, or why not */
+const char *lineup_pages_verify(const struct disk_page *page, size_t entry_bytes, uint64_t count,
+				uint64_t index); /* NULL, or why not */
 
 /* A reader that remembers its place: keys looked up in ascending order cost little each. */
 struct lineup_pages {
 	const struct lineup_segment *segment;
 	struct lineup_ctx *ctx;
 	uint64_t offset;
-	uint64_t count;      /* entries */
+	uint64_t count; /* entries */
 	size_t entry_bytes;
 	int (*compare)(const void *entry, const void *key);
-	uint64_t loaded;     /* the page's index; UINT64_MAX: none */
-	uint64_t place;      /* the page of the last key */
+	uint64_t loaded; /* the page's index; UINT64_MAX: none */
+	uint64_t place; /* the page of the last key */
 	struct disk_page page;
 };
 
-void lineup_pages_index(struct lineup_pages *pages, struct lineup_ctx *ctx, const struct lineup_segment *segment); /* key: uint64_t */
-void lineup_pages_ops(struct lineup_pages *pages, struct lineup_ctx *ctx, const struct lineup_segment *segment);   /* key: op_id */
+void lineup_pages_index(struct lineup_pages *pages, struct lineup_ctx *ctx,
+			const struct lineup_segment *segment); /* key: uint64_t */
+void lineup_pages_ops(struct lineup_pages *pages, struct lineup_ctx *ctx, const struct lineup_segment *segment); /* key: op_id */
 /* *@position: of the first entry not less than @key, or count. */
 int lineup_pages_seek(struct lineup_pages *pages, const void *key, uint64_t *position, struct lineup_fault *fault);
 /* Valid until the next call. */
@@ -155,8 +161,8 @@ struct lineup_bits {
 	uint8_t bits[];
 };
 
-int lineup_segment_parse(const void *data, size_t size, const struct disk_manifest *manifest, const struct disk_manifest_segment *entry,
-			 struct lineup_segment *segment, struct lineup_fault *fault);
+int lineup_segment_parse(const void *data, size_t size, const struct disk_manifest *manifest,
+			 const struct disk_manifest_segment *entry, struct lineup_segment *segment, struct lineup_fault *fault);
 int lineup_part_open(const struct lineup_files *files, const char *path, const struct disk_manifest *manifest,
 		     const struct disk_manifest_segment *entry, struct lineup_part **part, struct lineup_fault *fault);
 int lineup_part_memory(struct lineup_ctx *ctx, const char *path, const struct disk_manifest *manifest, uint32_t generation,
@@ -172,32 +178,38 @@ void lineup_bits_put(struct lineup_bits *bits); /* takes NULL */
 int lineup_bits_own(struct lineup_bits **bits, uint64_t rows);
 
 /* Reads and verifies records [first, first + count) of a part; with its template ids inside the segment's range. */
-int lineup_segment_records(struct lineup_ctx *ctx, const struct lineup_segment *segment, uint64_t first, uint64_t count, void *records,
-			   struct lineup_fault *fault);
+int lineup_segment_records(struct lineup_ctx *ctx, const struct lineup_segment *segment, uint64_t first, uint64_t count,
+			   void *records, struct lineup_fault *fault);
 /* *@row: the one with @template_id; -ENOENT without a fault's text: none. */
 int lineup_segment_find(struct lineup_ctx *ctx, const struct lineup_segment *segment, uint64_t template_id, uint64_t *row,
 			struct lineup_fault *fault);
 
 /* segment_write.c */
 
+enum { LINEUP_GALLERY_THREADS = 8 };
+
+/* Threads for what is computed row by row; NULL where there would be one only, or none can be had. */
+struct lineup_pool *lineup_gallery_pool(void);
+
 struct lineup_segment_writer {
 	const struct lineup_files *files;
+	struct lineup_pool *pool; /* to quantise with; NULL: alone. Borrowed */
 	struct disk_segment header;
 	struct lineup_shape shape;
-	uint64_t capacity;             /* rows */
+	uint64_t capacity; /* rows */
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	int fd;
-	uint8_t *block;                /* blocks being filled, pages */
+	uint8_t *block; /* blocks being filled, pages */
 	uint64_t blocks_max;
-	uint64_t block_fill;           /* rows in them */
+	uint64_t block_fill; /* rows in them */
 	struct disk_index_entry *index;
 	uint64_t index_capacity;
 };
 
 /* @capacity: rows it may get at most; it may get fewer, at the price of a hole in the file. */
-int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files, const struct disk_manifest *manifest,
-			  uint32_t generation, uint64_t capacity, struct lineup_fault *fault);
-/* Records as they go into the file: numbered, named and with their crc. @hashes: of the names. */
+int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files,
+			  const struct disk_manifest *manifest, uint32_t generation, uint64_t capacity, struct lineup_fault *fault);
+/* Records as they go into the file: numbered, named and with their crc. @hashes: of the names. Uses the writer's pool. */
 int lineup_segment_put(struct lineup_segment_writer *writer, const void *records, const uint64_t *hashes, uint64_t rows,
 		       struct lineup_fault *fault);
 /* Writes the rest, syncs and closes. @ops are sorted in place. */
@@ -208,52 +220,52 @@ void lineup_segment_fini(struct lineup_segment_writer *writer); /* frees; wipes 
 /* journal.c */
 
 struct lineup_journal_end {
-	uint64_t frames;  /* up to the end of the last complete record */
-	uint64_t last;    /* first frame of that record's batch */
-	uint32_t batch;   /* of that record */
-	bool torn;        /* there is something behind it */
+	uint64_t frames; /* up to the end of the last complete record */
+	uint64_t last; /* first frame of that record's batch */
+	uint32_t batch; /* of that record */
+	bool torn; /* there is something behind it */
 };
 
 /* A record from the journal, in one piece. */
 struct lineup_journal_item {
 	const struct disk_journal_record *record;
 	const struct disk_list *lists;
-	const void *content;  /* records or template ids */
-	uint64_t frame;       /* for messages */
+	const void *content; /* records or template ids */
+	uint64_t frame; /* for messages */
 };
 
 int lineup_journal_parse(const void *data, size_t size, const struct disk_manifest *manifest, uint32_t record_bytes,
 			 int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
 			 struct lineup_journal_end *end, struct lineup_fault *fault);
 /* Frames of a record whose pieces are @record, @lists and @content; the caller frees. Frame numbers begin at @frame. */
-int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content, size_t content_bytes,
-			  uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size);
-int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation, uint64_t sequence,
-			  struct lineup_fault *fault);
+int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
+			  size_t content_bytes, uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size);
+int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation,
+			  uint64_t sequence, struct lineup_fault *fault);
 
 /* state.c: what the files say */
 
 struct lineup_slot {
 	struct lineup_part *part;
-	struct lineup_bits *bits;   /* NULL: none deleted */
-	bool bits_changed;          /* since the deleted-file was written */
+	struct lineup_bits *bits; /* NULL: none deleted */
+	bool bits_changed; /* since the deleted-file was written */
 };
 
 struct lineup_state {
 	struct lineup_manifest manifest;
-	struct lineup_shape shape;       /* of chunks */
-	void *manifest_data;             /* as read; NULL in a writer after its own replacement */
+	struct lineup_shape shape; /* of chunks */
+	void *manifest_data; /* as read; NULL in a writer after its own replacement */
 	size_t manifest_size;
-	struct lineup_slot *slot;        /* the manifest's segments, then chunks of the journal's rows; the last chunk grows */
+	struct lineup_slot *slot; /* the manifest's segments, then chunks of the journal's rows; the last chunk grows */
 	uint32_t slots;
 	uint32_t slots_max;
 	struct lineup_journal_end journal;
 	uint64_t journal_rows;
-	struct disk_op *op;              /* the journal's operations */
+	struct disk_op *op; /* the journal's operations */
 	uint64_t ops;
 	uint64_t ops_max;
-	struct lineup_table op_table;    /* by op_id */
-	struct lineup_table name_table;  /* the journal's rows by name */
+	struct lineup_table op_table; /* by op_id */
+	struct lineup_table name_table; /* the journal's rows by name */
 	/* after the journal's operations */
 	uint64_t sequence;
 	uint64_t template_next;
@@ -280,29 +292,29 @@ int lineup_state_locate(struct lineup_state *state, struct lineup_ctx *ctx, cons
 void lineup_state_delete(struct lineup_state *state, const struct lineup_journal_item *item, const uint64_t *rows);
 int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot);
 /* *@found: an operation with this id, in *@op. */
-int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES], struct disk_op *op,
-		    bool *found, struct lineup_fault *fault);
+int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES],
+		    struct disk_op *op, bool *found, struct lineup_fault *fault);
 
 /* lookup.c: subjects by name */
 
 struct lineup_lookup_result {
 	uint32_t subject;
 	bool found;
-	bool live;       /* a row of it is not deleted */
+	bool live; /* a row of it is not deleted */
 };
 
 /* Looks names up in a state; ascending hashes are cheap. */
 struct lineup_lookup {
 	const struct lineup_state *state;
 	struct lineup_ctx *ctx;
-	struct lineup_pages *pages;      /* [segments] */
-	struct disk_record *record;      /* scratch */
+	struct lineup_pages *pages; /* [segments] */
+	struct disk_record *record; /* scratch */
 };
 
 int lineup_lookup_init(struct lineup_lookup *lookup, struct lineup_ctx *ctx, const struct lineup_state *state);
 void lineup_lookup_fini(struct lineup_lookup *lookup); /* takes a zeroed one */
-int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size, struct lineup_lookup_result *result,
-		       struct lineup_fault *fault);
+int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size,
+		       struct lineup_lookup_result *result, struct lineup_fault *fault);
 /* In one segment on disk. *@live only looks at @bits. */
 int lineup_lookup_segment(struct lineup_pages *pages, const struct lineup_bits *bits, struct disk_record *scratch, uint64_t hash,
 			  const char *name, size_t size, struct lineup_lookup_result *result, struct lineup_fault *fault);
@@ -317,12 +329,12 @@ struct lineup_gallery {
 	struct lineup_ctx *ctx;
 	struct lineup_files files;
 	char *path;
-	int lock;                        /* -1: a reader */
-	int journal;                     /* a writer's */
+	int lock; /* -1: a reader */
+	int journal; /* a writer's */
 	bool enrolling;
-	const char *refused;             /* why nothing more is written; NULL */
+	const char *refused; /* why nothing more is written; NULL */
 	struct lineup_state state;
-	pthread_mutex_t mutex;           /* of state against lineup_gallery_snapshot, and of snapshot */
+	pthread_mutex_t mutex; /* of state against lineup_gallery_snapshot, and of snapshot */
 	struct lineup_snapshot *snapshot; /* of the state; NULL: to be made */
 };
 
@@ -335,19 +347,19 @@ int lineup_gallery_append(struct lineup_gallery *gallery, const struct disk_jour
 			  const void *content, size_t content_bytes, struct lineup_fault *fault);
 void lineup_gallery_changed(struct lineup_gallery *gallery); /* with the mutex held: the snapshot is old */
 /* Reads the state that is committed now, as a reader does. */
-int lineup_gallery_load(const struct lineup_files *files, const char *path, const struct lineup_state *old, struct lineup_state *state,
-			struct lineup_fault *fault);
+int lineup_gallery_load(const struct lineup_files *files, const char *path, const struct lineup_state *old,
+			struct lineup_state *state, struct lineup_fault *fault);
 
 /* change.c: replacing files */
 
 struct lineup_change {
 	struct lineup_gallery *gallery;
-	struct lineup_manifest manifest;  /* the new one */
+	struct lineup_manifest manifest; /* the new one */
 	char (*made)[LINEUP_GALLERY_NAME_BYTES]; /* files to remove if it fails */
 	uint32_t mades;
 	uint32_t mades_max;
 	bool renamed;
-	lineup_progress_fn *progress;     /* of rows, may be NULL */
+	lineup_progress_fn *progress; /* of rows, may be NULL */
 	void *progress_arg;
 	uint64_t done, total;
 	uint64_t rows_dropped;

@@ -71,7 +71,8 @@ static void holder_text(char text[HOLDER_BYTES])
 	gethostname(host, sizeof(host) - 1);
 	if (gmtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	snprintf(text, HOLDER_BYTES, "%s, process %ld on %s, since %s\n", program_invocation_short_name, (long)getpid(), host, when);
+	snprintf(text, HOLDER_BYTES, "%s, process %ld on %s, since %s\n", program_invocation_short_name, (long)getpid(), host,
+		 when);
 }
 
 /* The lock stays with the descriptor, so that it ends with the process however that ends. */
@@ -101,8 +102,8 @@ static int take_lock(struct lineup_gallery *g, struct lineup_fault *fault)
 }
 
 /*
- * A writer that was killed before its sync, or whose sync failed, left a record that perhaps only memory holds, and that no later sync would
- * bring to the disk. From here on it counts: so it is written again. What came before it was synced before it was begun.
+ * A writer that was killed before its sync, or whose sync failed, left a record that perhaps only memory holds, and that no later
+ * sync would bring to the disk. From here on it counts: so it is written again. What came before it was synced before it was begun.
  */
 static int rewrite_last(struct lineup_gallery *g, const char *name, struct lineup_fault *fault)
 {
@@ -210,8 +211,8 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 		return lineup_fail(ctx, -ENOMEM, "gallery %s: no memory", path);
 	err = open_directory(g, &fault);
 	if (!err)
-		err = opt.flags & LINEUP_GALLERY_WRITE ? open_for_writing(g, &fault) :
-							 lineup_gallery_load(&g->files, path, NULL, &g->state, &fault);
+		err = opt.flags & LINEUP_GALLERY_WRITE ? open_for_writing(g, &fault)
+						       : lineup_gallery_load(&g->files, path, NULL, &g->state, &fault);
 	if (!err && opt.model && strncmp(opt.model, g->state.manifest.head.model, LINEUP_MODEL_BYTES_MAX))
 		err = lineup_fault_set(&fault, -EMEDIUMTYPE, "holds templates of the model \"%.64s\", not of \"%.64s\"",
 				       g->state.manifest.head.model, opt.model);
@@ -236,7 +237,8 @@ static int check_create(struct lineup_ctx *ctx, const struct lineup_gallery_crea
 		return lineup_fail(ctx, -EINVAL, "lineup_gallery_create_options: reserved must be zero");
 	/* Model ids obey the rule of subject ids; their limits are the same. */
 	if (opt->model && lineup_subject_check(opt->model))
-		return lineup_fail(ctx, -EINVAL, "lineup_gallery_create_options: the model is not 1 to %d bytes of UTF-8 without controls",
+		return lineup_fail(ctx, -EINVAL,
+				   "lineup_gallery_create_options: the model is not 1 to %d bytes of UTF-8 without controls",
 				   LINEUP_MODEL_BYTES_MAX);
 	return 0;
 }

@@ -20,7 +20,7 @@ struct reader {
 	const uint8_t *data;
 	size_t size;
 	uint32_t generation;
-	uint64_t position;    /* of the next frame */
+	uint64_t position; /* of the next frame */
 	struct lineup_fault *fault;
 };
 
@@ -42,7 +42,8 @@ static enum frame_state frame_at(const struct reader *r, uint64_t position, stru
 		return FRAME_MISSING;
 	if (frame->crc != frame_crc(frame, r->generation, position))
 		*why = "the frame's checksum is wrong";
-	else if (frame->zero || frame->used > PAYLOAD_BYTES || !frame->used || frame->flags & ~(LINEUP_FRAME_FIRST | LINEUP_FRAME_LAST) ||
+	else if (frame->zero || frame->used > PAYLOAD_BYTES || !frame->used ||
+		 frame->flags & ~(LINEUP_FRAME_FIRST | LINEUP_FRAME_LAST) ||
 		 !lineup_files_zero(frame->payload + frame->used, PAYLOAD_BYTES - frame->used))
 		*why = "the frame is malformed";
 	else
@@ -79,8 +80,8 @@ static int check_head(struct reader *r, const struct disk_manifest *manifest)
 }
 
 /*
- * Collects the record at r->position. *@data NULL: none that is complete begins there, and whether what lies there may be a torn tail is for
- * the caller to see. Else r->position is behind it.
+ * Collects the record at r->position. *@data NULL: none that is complete begins there, and whether what lies there may be a torn
+ * tail is for the caller to see. Else r->position is behind it.
  */
 static int collect(struct reader *r, uint8_t **data, size_t *size, uint32_t *batch)
 {
@@ -128,7 +129,7 @@ static int check_tail(struct reader *r, uint32_t batch, bool *torn)
 	struct disk_frame frame;
 	const char *why = NULL;
 
-	*torn = r->size / sizeof(frame) > r->position;
+	*torn = r->size > r->position * sizeof(frame);
 	for (uint64_t i = r->position; i < r->size / sizeof(frame); i++) {
 		switch (frame_at(r, i, &frame, &why)) {
 		case FRAME_CORRUPT:
@@ -237,8 +238,8 @@ static void take(struct piece *pieces, size_t count, uint8_t *out, size_t size)
 	}
 }
 
-int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content, size_t content_bytes,
-			  uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size)
+int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
+			  size_t content_bytes, uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size)
 {
 	struct piece pieces[] = { { record, sizeof(*record) },
 				  { lists, record->lists_new * sizeof(*lists) },
@@ -262,8 +263,8 @@ int lineup_journal_frames(const struct disk_journal_record *record, const struct
 	return 0;
 }
 
-int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation, uint64_t sequence,
-			  struct lineup_fault *fault)
+int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation,
+			  uint64_t sequence, struct lineup_fault *fault)
 {
 	struct disk_journal head = { .version = LINEUP_FORMAT_VERSION, .generation = generation, .sequence = sequence };
 	struct disk_frame frame = { .used = sizeof(head), .flags = LINEUP_FRAME_FIRST | LINEUP_FRAME_LAST };

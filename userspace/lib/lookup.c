@@ -93,15 +93,16 @@ int lineup_lookup_segment(struct lineup_pages *pages, const struct lineup_bits *
 }
 
 /* The journal's rows. */
-static void lookup_memory(const struct lineup_state *state, uint64_t hash, const char *name, size_t size, struct lineup_lookup_result *result)
+static void lookup_memory(const struct lineup_state *state, uint64_t hash, const char *name, size_t size,
+			  struct lineup_lookup_result *result)
 {
 	uint64_t cursor = 0;
 	uint32_t row;
 
 	while (!result->live && lineup_table_next(&state->name_table, hash, &cursor, &row)) {
 		const struct lineup_slot *slot = &state->slot[state->manifest.head.segments + row / LINEUP_GALLERY_CHUNK_ROWS];
-		const struct disk_record *record =
-			(const void *)(slot->part->segment.records + row % LINEUP_GALLERY_CHUNK_ROWS * state->shape.record_bytes);
+		const struct disk_record *record = (const void *)(slot->part->segment.records +
+								  row % LINEUP_GALLERY_CHUNK_ROWS * state->shape.record_bytes);
 
 		if (!names(record, name, size))
 			continue;
@@ -111,8 +112,8 @@ static void lookup_memory(const struct lineup_state *state, uint64_t hash, const
 	}
 }
 
-int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size, struct lineup_lookup_result *result,
-		       struct lineup_fault *fault)
+int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size,
+		       struct lineup_lookup_result *result, struct lineup_fault *fault)
 {
 	const struct lineup_state *state = lookup->state;
 	int err = 0;
@@ -120,7 +121,8 @@ int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *
 	*result = (struct lineup_lookup_result){ 0 };
 	lookup_memory(state, hash, name, size, result);
 	for (uint32_t i = state->manifest.head.segments; !err && !result->live && i-- > 0;)
-		err = lineup_lookup_segment(&lookup->pages[i], state->slot[i].bits, lookup->record, hash, name, size, result, fault);
+		err = lineup_lookup_segment(&lookup->pages[i], state->slot[i].bits, lookup->record, hash, name, size, result,
+					    fault);
 	return err;
 }
 
@@ -139,8 +141,8 @@ static int rows_in_memory(const struct lineup_segment *segment, const char *name
 	return err;
 }
 
-int lineup_lookup_rows(struct lineup_ctx *ctx, const struct lineup_segment *segment, const char *name, size_t size, each_fn *each, void *arg,
-		       struct lineup_fault *fault)
+int lineup_lookup_rows(struct lineup_ctx *ctx, const struct lineup_segment *segment, const char *name, size_t size, each_fn *each,
+		       void *arg, struct lineup_fault *fault)
 {
 	uint64_t hash = lineup_name_hash(name, size), position = 0;
 	struct disk_record *record;

@@ -76,8 +76,8 @@ static const char *segment_fault(const struct lineup_manifest *m, uint32_t i, ui
 	if (s->rows > LINEUP_SEGMENT_ROWS_MAX || s->rows_deleted > s->rows || !s->deleted_generation != !s->rows_deleted)
 		return "a segment's count of rows is out of range";
 	if (s->template_first < template_from || s->template_last < s->template_first || s->template_last > m->head.template_next ||
-	    (s->rows ? s->template_last >= m->head.template_next || s->template_last - s->template_first < s->rows - 1 :
-		       s->template_last != s->template_first))
+	    (s->rows ? s->template_last >= m->head.template_next || s->template_last - s->template_first < s->rows - 1
+		     : s->template_last != s->template_first))
 		return "template ids do not ascend from segment to segment";
 	if (s->zero || s->zero2)
 		return "unused bytes of a segment are not zero";
@@ -96,8 +96,8 @@ int lineup_manifest_parse(const void *data, size_t size, struct lineup_manifest 
 	if (memcmp(m.head.magic, magic, sizeof(magic)))
 		return lineup_fault_set(fault, -EBADMSG, "MANIFEST: byte 0: is not a gallery's manifest");
 	if (m.head.version > LINEUP_FORMAT_VERSION)
-		return lineup_fault_set(fault, -ENOTSUP, "MANIFEST: format version %u is newer than this library's %u", m.head.version,
-					LINEUP_FORMAT_VERSION);
+		return lineup_fault_set(fault, -ENOTSUP, "MANIFEST: format version %u is newer than this library's %u",
+					m.head.version, LINEUP_FORMAT_VERSION);
 	if (m.head.version != LINEUP_FORMAT_VERSION)
 		return lineup_fault_set(fault, -EBADMSG, "MANIFEST: byte 8: there is no format version %u", m.head.version);
 	if (m.head.lists > LINEUP_LISTS_MAX || m.head.segments > LINEUP_SEGMENTS_MAX ||
@@ -143,7 +143,8 @@ int lineup_manifest_read(const struct lineup_files *files, void **data, size_t *
 				 data, size, fault);
 }
 
-int lineup_manifest_replace(const struct lineup_files *files, struct lineup_manifest *manifest, bool *renamed, struct lineup_fault *fault)
+int lineup_manifest_replace(const struct lineup_files *files, struct lineup_manifest *manifest, bool *renamed,
+			    struct lineup_fault *fault)
 {
 	struct disk_manifest *head = &manifest->head;
 	size_t lists = head->lists * sizeof(manifest->list[0]), segments = head->segments * sizeof(manifest->segment[0]);

@@ -27,8 +27,8 @@ static uint32_t entries_of(size_t entry_bytes, uint64_t count, uint64_t index)
 	return (uint32_t)(left < per_page(entry_bytes) ? left : per_page(entry_bytes));
 }
 
-int lineup_pages_write(const struct lineup_files *files, int fd, uint64_t offset, const void *entries, size_t entry_bytes, uint64_t count,
-		       uint64_t *end)
+int lineup_pages_write(const struct lineup_files *files, int fd, uint64_t offset, const void *entries, size_t entry_bytes,
+		       uint64_t count, uint64_t *end)
 {
 	enum { PAGES = 256 };
 	struct disk_page *pages = malloc(PAGES * sizeof(*pages));
@@ -80,15 +80,24 @@ static int compare_op(const void *entry, const void *key)
 
 void lineup_pages_index(struct lineup_pages *pages, struct lineup_ctx *ctx, const struct lineup_segment *segment)
 {
-	*pages = (struct lineup_pages){ .segment = segment, .ctx = ctx, .offset = segment->index_offset, .count = segment->rows,
-					.entry_bytes = sizeof(struct disk_index_entry), .compare = compare_index,
+	*pages = (struct lineup_pages){ .segment = segment,
+					.ctx = ctx,
+					.offset = segment->index_offset,
+					.count = segment->rows,
+					.entry_bytes = sizeof(struct disk_index_entry),
+					.compare = compare_index,
 					.loaded = UINT64_MAX };
 }
 
 void lineup_pages_ops(struct lineup_pages *pages, struct lineup_ctx *ctx, const struct lineup_segment *segment)
 {
-	*pages = (struct lineup_pages){ .segment = segment, .ctx = ctx, .offset = segment->ops_offset, .count = segment->ops,
-					.entry_bytes = sizeof(struct disk_op), .compare = compare_op, .loaded = UINT64_MAX };
+	*pages = (struct lineup_pages){ .segment = segment,
+					.ctx = ctx,
+					.offset = segment->ops_offset,
+					.count = segment->ops,
+					.entry_bytes = sizeof(struct disk_op),
+					.compare = compare_op,
+					.loaded = UINT64_MAX };
 }
 
 static int load(struct lineup_pages *p, uint64_t index, struct lineup_fault *fault)
@@ -106,8 +115,8 @@ static int load(struct lineup_pages *p, uint64_t index, struct lineup_fault *fau
 					p->segment->generation, (unsigned long long)offset, strerror(-err));
 	why = lineup_pages_verify(&p->page, p->entry_bytes, p->count, index);
 	if (why)
-		return lineup_fault_set(fault, -EBADMSG, "segment-%08x: byte %llu: %s", p->segment->generation, (unsigned long long)offset,
-					why);
+		return lineup_fault_set(fault, -EBADMSG, "segment-%08x: byte %llu: %s", p->segment->generation,
+					(unsigned long long)offset, why);
 	p->loaded = index;
 	return 0;
 }

@@ -67,8 +67,8 @@ static const char *header_fault(const struct disk_segment *h, const struct disk_
 	return h->zero ? "unused bytes are not zero" : layout_fault(h, shape);
 }
 
-int lineup_segment_parse(const void *data, size_t size, const struct disk_manifest *manifest, const struct disk_manifest_segment *entry,
-			 struct lineup_segment *segment, struct lineup_fault *fault)
+int lineup_segment_parse(const void *data, size_t size, const struct disk_manifest *manifest,
+			 const struct disk_manifest_segment *entry, struct lineup_segment *segment, struct lineup_fault *fault)
 {
 	struct disk_segment h;
 	struct lineup_shape shape;
@@ -311,8 +311,8 @@ int lineup_bits_own(struct lineup_bits **bits, uint64_t rows)
 	return 0;
 }
 
-int lineup_segment_records(struct lineup_ctx *ctx, const struct lineup_segment *segment, uint64_t first, uint64_t count, void *records,
-			   struct lineup_fault *fault)
+int lineup_segment_records(struct lineup_ctx *ctx, const struct lineup_segment *segment, uint64_t first, uint64_t count,
+			   void *records, struct lineup_fault *fault)
 {
 	const struct lineup_shape *shape = &segment->shape;
 	uint64_t offset = segment->records_offset + first * shape->record_bytes;

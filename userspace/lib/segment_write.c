@@ -7,8 +7,8 @@
 
 #include "gallery_files.h"
 
-int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files, const struct disk_manifest *manifest,
-			  uint32_t generation, uint64_t capacity, struct lineup_fault *fault)
+int lineup_segment_create(struct lineup_segment_writer *writer, const struct lineup_files *files,
+			  const struct disk_manifest *manifest, uint32_t generation, uint64_t capacity, struct lineup_fault *fault)
 {
 	struct disk_segment *h = &writer->header;
 	uint64_t blocks;
@@ -52,7 +52,8 @@ static int write_blocks(struct lineup_segment_writer *w, struct lineup_fault *fa
 		lineup_block_end(&w->shape, w->block + i * h->block_bytes, h->generation, h->block_count + i,
 				 (uint32_t)(left < h->block_rows ? left : h->block_rows));
 	}
-	err = lineup_io_write(w->files->ctx, w->fd, w->block, count * h->block_bytes, LINEUP_PAGE_BYTES + h->block_count * h->block_bytes);
+	err = lineup_io_write(w->files->ctx, w->fd, w->block, count * h->block_bytes,
+			      LINEUP_PAGE_BYTES + h->block_count * h->block_bytes);
 	h->block_count += count;
 	w->block_fill = 0;
 	return err ? lineup_fault_io(fault, err, w->name, "write") : 0;
@@ -75,11 +76,68 @@ static int grow_index(struct lineup_segment_writer *w, uint64_t rows, struct lin
 	return 0;
 }
 
+struct lineup_pool *lineup_gallery_pool(void)
+{
+	uint32_t cpus = lineup_pool_cpus();
+	struct lineup_pool *pool = NULL;
+
+	if (cpus > 1 && lineup_pool_create(cpus < LINEUP_GALLERY_THREADS ? cpus : LINEUP_GALLERY_THREADS, &pool))
+		pool = NULL;
+	return pool;
+}
+
+/* Rows for the blocks being filled; threads take them panel by panel. */
+struct fill {
+	struct lineup_segment_writer *writer;
+	const uint8_t *records;
+	const uint64_t *hashes;
+	uint64_t rows;
+	atomic_ullong next;
+};
+
+static void fill_rows(void *arg, uint32_t thread)
+{
+	struct fill *f = arg;
+	struct lineup_segment_writer *w = f->writer;
+	const struct disk_segment *h = &w->header;
+	float buffer[LINEUP_DIM_MAX];
+	uint64_t first;
+
+	(void)thread;
+	while ((first = atomic_fetch_add(&f->next, LINEUP_PANEL_ROWS)) < f->rows) {
+		for (uint64_t i = first; i < f->rows && i < first + LINEUP_PANEL_ROWS; i++) {
+			const struct disk_record *r = (const void *)(f->records + i * h->record_bytes);
+			uint64_t at = w->block_fill + i;
+
+			lineup_block_put(&w->shape, w->block + at / h->block_rows * h->block_bytes, (uint32_t)(at % h->block_rows),
+					 r, lineup_record_vector(&w->shape, r, buffer));
+			w->index[h->rows + i] = (struct disk_index_entry){ f->hashes[i], (uint32_t)(h->rows + i), r->subject };
+		}
+	}
+}
+
+/* As many rows as there is room for in the blocks being filled. */
+static uint64_t fill_blocks(struct lineup_segment_writer *w, const uint8_t *records, const uint64_t *hashes, uint64_t rows)
+{
+	const struct disk_segment *h = &w->header;
+	uint64_t room = w->blocks_max * h->block_rows - w->block_fill, begun = (w->block_fill + h->block_rows - 1) / h->block_rows;
+	struct fill fill = { .writer = w, .records = records, .hashes = hashes, .rows = rows < room ? rows : room };
+
+	for (; begun * h->block_rows < w->block_fill + fill.rows; begun++)
+		lineup_block_begin(&w->shape, w->block + begun * h->block_bytes);
+	if (w->pool && fill.rows > LINEUP_PANEL_ROWS)
+		lineup_pool_run(w->pool, fill_rows, &fill);
+	else
+		fill_rows(&fill, 0);
+	w->block_fill += fill.rows;
+	return fill.rows;
+}
+
 int lineup_segment_put(struct lineup_segment_writer *w, const void *records, const uint64_t *hashes, uint64_t rows,
 		       struct lineup_fault *fault)
 {
 	struct disk_segment *h = &w->header;
-	float buffer[LINEUP_DIM_MAX];
+	const uint8_t *from = records;
 	int err;
 
 	assert(rows <= w->capacity - h->rows);
@@ -89,26 +147,20 @@ int lineup_segment_put(struct lineup_segment_writer *w, const void *records, con
 	err = lineup_io_write(w->files->ctx, w->fd, records, rows * h->record_bytes, h->records_offset + h->rows * h->record_bytes);
 	if (err)
 		return lineup_fault_io(fault, err, w->name, "write");
-	for (uint64_t i = 0; i < rows; i++) {
-		const struct disk_record *r = (const void *)((const uint8_t *)records + i * h->record_bytes);
-		uint8_t *block = w->block + w->block_fill / h->block_rows * h->block_bytes;
-		uint32_t row = (uint32_t)(w->block_fill % h->block_rows);
+	if (!h->rows)
+		h->template_first = ((const struct disk_record *)records)->template_id;
+	h->template_last = ((const struct disk_record *)(from + (rows - 1) * h->record_bytes))->template_id;
+	while (!err && rows) {
+		uint64_t n = fill_blocks(w, from, hashes, rows);
 
-		if (!row)
-			lineup_block_begin(&w->shape, block);
-		lineup_block_put(&w->shape, block, row, r, lineup_record_vector(&w->shape, r, buffer));
-		w->index[h->rows] = (struct disk_index_entry){ hashes[i], (uint32_t)h->rows, r->subject };
-		if (!h->rows)
-			h->template_first = r->template_id;
-		h->template_last = r->template_id;
-		h->rows++;
-		if (++w->block_fill == w->blocks_max * h->block_rows) {
+		h->rows += n;
+		from += n * h->record_bytes;
+		hashes += n;
+		rows -= n;
+		if (w->block_fill == w->blocks_max * h->block_rows)
 			err = write_blocks(w, fault);
-			if (err)
-				return err;
-		}
 	}
-	return 0;
+	return err;
 }
 
 static int compare_index(const void *a, const void *b)

@@ -10,17 +10,17 @@ static const char deleted_magic[8] = "LINEUPDL";
 
 static int bad(struct lineup_fault *fault, uint32_t generation, uint64_t frame, const char *why)
 {
-	return lineup_fault_set(fault, -EBADMSG, "journal-%08x: byte %llu: %s", generation, (unsigned long long)frame * LINEUP_FRAME_BYTES,
-				why);
+	return lineup_fault_set(fault, -EBADMSG, "journal-%08x: byte %llu: %s", generation,
+				(unsigned long long)frame * LINEUP_FRAME_BYTES, why);
 }
 
-static const char *deleted_fault(const struct disk_deleted *head, const struct disk_manifest *m, const struct disk_manifest_segment *e,
-				 const uint8_t *bits, size_t size)
+static const char *deleted_fault(const struct disk_deleted *head, const struct disk_manifest *m,
+				 const struct disk_manifest_segment *e, const uint8_t *bits, size_t size)
 {
 	uint64_t set = 0;
 
-	if (memcmp(head->uuid, m->uuid, sizeof(head->uuid)) || head->generation != e->deleted_generation || head->segment != e->generation ||
-	    head->rows != e->rows || head->rows_deleted != e->rows_deleted)
+	if (memcmp(head->uuid, m->uuid, sizeof(head->uuid)) || head->generation != e->deleted_generation ||
+	    head->segment != e->generation || head->rows != e->rows || head->rows_deleted != e->rows_deleted)
 		return "is not as MANIFEST says";
 	if (head->zero || (e->rows % 8 && bits[size - 1] >> e->rows % 8))
 		return "unused bits are not zero";
@@ -54,8 +54,8 @@ static int read_deleted(const struct lineup_files *files, const struct disk_mani
 		err = lineup_fault_set(fault, -ENOTSUP, "%s: format version %u is newer than this library's %u", name, head.version,
 				       LINEUP_FORMAT_VERSION);
 	} else if (size != sizeof(head) + bits_size) {
-		err = lineup_fault_set(fault, -EBADMSG, "%s: byte %zu: the file ends here, its segment's rows need %zu bytes", name, size,
-				       sizeof(head) + bits_size);
+		err = lineup_fault_set(fault, -EBADMSG, "%s: byte %zu: the file ends here, its segment's rows need %zu bytes", name,
+				       size, sizeof(head) + bits_size);
 	} else if (head.version != LINEUP_FORMAT_VERSION ||
 		   crc != lineup_crc32c(lineup_crc32c(0, &head, sizeof(head)), (uint8_t *)data + sizeof(head), bits_size)) {
 		err = lineup_fault_set(fault, -EBADMSG, "%s: byte 12: the checksum is wrong", name);
@@ -82,10 +82,12 @@ static struct lineup_bits *bits_get(struct lineup_bits *bits)
 }
 
 /* The slot of @old that has the segment of @entry, or NULL. */
-static const struct lineup_slot *same_segment(const struct lineup_state *old, const struct disk_manifest_segment *entry, uint32_t *at)
+static const struct lineup_slot *same_segment(const struct lineup_state *old, const struct disk_manifest_segment *entry,
+					      uint32_t *at)
 {
 	for (uint32_t i = 0; old && i < old->manifest.head.segments; i++) {
-		if (old->manifest.segment[i].generation == entry->generation && old->manifest.segment[i].header_crc == entry->header_crc) {
+		if (old->manifest.segment[i].generation == entry->generation &&
+		    old->manifest.segment[i].header_crc == entry->header_crc) {
 			*at = i;
 			return &old->slot[i];
 		}
@@ -94,8 +96,8 @@ static const struct lineup_slot *same_segment(const struct lineup_state *old, co
 }
 
 /* The manifest's segments and values; @follow: their deleted rows are those of @old as they are now. */
-static int begin(struct lineup_state *state, const struct lineup_files *files, const char *path, const struct lineup_state *old, bool follow,
-		 struct lineup_fault *fault)
+static int begin(struct lineup_state *state, const struct lineup_files *files, const char *path, const struct lineup_state *old,
+		 bool follow, struct lineup_fault *fault)
 {
 	const struct disk_manifest *head = &state->manifest.head;
 	int err = 0;
@@ -117,7 +119,8 @@ static int begin(struct lineup_state *state, const struct lineup_files *files, c
 		state->slots++;
 		if (err || !e->deleted_generation)
 			continue;
-		if (same && (follow || (!same->bits_changed && old->manifest.segment[at].deleted_generation == e->deleted_generation)))
+		if (same &&
+		    (follow || (!same->bits_changed && old->manifest.segment[at].deleted_generation == e->deleted_generation)))
 			state->slot[i].bits = bits_get(same->bits);
 		else
 			err = read_deleted(files, head, e, &state->slot[i].bits, fault);
@@ -156,7 +159,8 @@ struct replay {
 	const char *path;
 };
 
-static const char *enrol_fault(const struct lineup_state *state, const struct lineup_journal_item *item, uint8_t digest[LINEUP_DIGEST_BYTES])
+static const char *enrol_fault(const struct lineup_state *state, const struct lineup_journal_item *item,
+			       uint8_t digest[LINEUP_DIGEST_BYTES])
 {
 	const struct disk_journal_record *record = item->record;
 	uint32_t lists = state->lists + record->lists_new;
@@ -267,8 +271,8 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 		err = lineup_files_read(files, name, INT64_MAX, &journal, &journal_size, fault);
 	}
 	if (!err)
-		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, replay_one, &replay,
-					   &state->journal, fault);
+		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, replay_one,
+					   &replay, &state->journal, fault);
 	free(journal);
 	if (err)
 		lineup_state_fini(state);
@@ -389,7 +393,7 @@ static int locate_one(struct lineup_state *state, struct lineup_ctx *ctx, uint64
 		return -ENOENT;
 	if (lineup_bits_own(&slot->bits, lo < state->manifest.head.segments ? slot->part->segment.rows : LINEUP_GALLERY_CHUNK_ROWS))
 		return lineup_fault_set(fault, -ENOMEM, "no memory for deleted rows");
-	*row |= (uint64_t)lo << 32;
+	*row |= lo * (UINT64_C(1) << 32);
 	return 0;
 }
 
@@ -421,8 +425,8 @@ void lineup_state_delete(struct lineup_state *state, const struct lineup_journal
 	applied(state, item->record);
 }
 
-int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES], struct disk_op *op,
-		    bool *found, struct lineup_fault *fault)
+int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES],
+		    struct disk_op *op, bool *found, struct lineup_fault *fault)
 {
 	uint64_t cursor = 0;
 	uint32_t at;
