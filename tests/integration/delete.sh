@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # lineup delete and lineup compact: what goes, what stays, and that deleted templates leave the disk.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
@@ -70,7 +72,7 @@ compaction_keeps_answers_ids_and_digest()
 	lineup search g --probes a.npy -k 12 --per template --format tsv | diff want -
 	lineup info g --format json >after
 	for name in digest sequence templates templates_next subjects model; do
-		equal "$(field $name before)" "$(field $name after)"
+		equal "$(field "$name" before)" "$(field "$name" after)"
 	done
 	equal "$(field templates_deleted after)" 0
 	lineup check g

@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # lineup enrol: formats, subjects, lists, expiry, operation ids.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
@@ -38,7 +40,7 @@ all_formats_of_vectors_are_read()
 		lineup enrol g --vectors "$file"
 	done
 	lineup enroll g --vectors - <c.npy
-	cat a.fvecs | lineup enrol g --vectors -
+	lineup enrol g --vectors - < <(cat a.fvecs)
 	lineup info g --format json >info
 	equal "$(field templates info)" 20
 	# The double precision row and the float16 row hold the same numbers: equal scores, the lower template first.
@@ -97,8 +99,8 @@ equal_histories_have_equal_digests()
 {
 	vectors random a.npy 3 8 1
 	for g in g h; do
-		lineup enrol $g --vectors a.npy --op-id 00000000000000000000000000000001
-		lineup info $g --format json >$g.info
+		lineup enrol "$g" --vectors a.npy --op-id 00000000000000000000000000000001
+		lineup info "$g" --format json >"$g.info"
 	done
 	lineup enrol h --vectors a.npy
 	lineup info h --format json >i.info

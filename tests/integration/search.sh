@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # lineup search and lineup verify: results beside an independent search, options, formats.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
@@ -113,7 +115,7 @@ probes_come_from_standard_input()
 	vectors random a.fvecs 40 8 1
 	lineup enrol g --vectors a.fvecs
 	lineup search g --probes a.fvecs --format tsv >want
-	cat a.fvecs | lineup search g --probes - --format tsv | diff want -
+	lineup search g --probes - --format tsv < <(cat a.fvecs) | diff want -
 	lineup search g --probes - --format tsv <a.fvecs | diff want -
 }
 
@@ -184,7 +186,7 @@ verify_agrees_with_search()
 	lineup enrol g --vectors a.npy
 	vectors random probes.npy 4 16 2
 	for subject in 0 17 59; do
-		lineup verify g --probes probes.npy --subject $subject --format json | python3 -c '
+		lineup verify g --probes probes.npy --subject "$subject" --format json | python3 -c '
 import json, sys
 for line in sys.stdin:
     a = json.loads(line)
@@ -193,7 +195,7 @@ for line in sys.stdin:
 import json, sys
 for line in sys.stdin:
     a = json.loads(line)
-    print(*[(a["probe"], c["template"], c["score"]) for c in a["candidates"] if c["subject"] == sys.argv[1]][0])' $subject | diff verified -
+    print(*[(a["probe"], c["template"], c["score"]) for c in a["candidates"] if c["subject"] == sys.argv[1]][0])' "$subject" | diff verified -
 	done
 }
 

@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The command line itself: help, version, and malformed lines, which are exit status 2 with a hint.
+# Facts are called by their names, arguments may be names of files, and $0 belongs to the inner shell:
+# shellcheck disable=SC2317,SC2094,SC2016
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
-commands='enrol search verify delete compact info check export bench'
+all_commands='enrol search verify delete compact info check export bench'
 
 # malformed REGEX -- ARGUMENT...
 malformed()
@@ -29,7 +31,7 @@ version_is_one_line()
 help_names_every_command()
 {
 	status 0 lineup help
-	for command in $commands; do
+	for command in $all_commands; do
 		grep -qE "^  $command " out
 	done
 	cp out help
@@ -39,7 +41,7 @@ help_names_every_command()
 
 every_command_has_help()
 {
-	for command in $commands enroll; do
+	for command in $all_commands enroll; do
 		status 0 lineup help "$command"
 		cp out help
 		grep -q "^Usage: lineup ${command/enroll/enrol} " help
@@ -52,7 +54,7 @@ every_command_has_help()
 the_manual_names_every_option_of_the_help()
 {
 	manual=$here/../../userspace/man/lineup.1
-	for command in $commands; do
+	for command in $all_commands; do
 		lineup help "$command" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
 		while read -r option; do
 			grep -qF -- "${option//-/\\-}" "$manual" || { echo "$command $option is not in lineup(1)"; return 1; }
@@ -60,21 +62,27 @@ the_manual_names_every_option_of_the_help()
 	done
 }
 
+# completes WORD...: prints what completion offers for the last word.
+completes()
+{
+	(
+		# shellcheck source=userspace/completion/lineup
+		. "$here/../../userspace/completion/lineup"
+		compopt() { :; }
+		COMP_WORDS=("$@")
+		COMP_CWORD=$(($# - 1))
+		_lineup
+		printf '%s\n' "${COMPREPLY[@]}"
+	)
+}
+
 completion_knows_every_option_of_the_help()
 {
-	completion=$here/../../userspace/completion/lineup
-	for command in $commands; do
-		lineup help "$command" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
+	for name in $all_commands; do
+		lineup help "$name" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
 		while read -r option; do
-			(
-				# shellcheck source=userspace/completion/lineup
-				. "$completion"
-				compopt() { :; }
-				COMP_WORDS=(lineup "$command" "$option")
-				COMP_CWORD=2
-				_lineup
-				printf '%s\n' "${COMPREPLY[@]}" | grep -qxF -- "$option"
-			) || { echo "$command $option is not completed"; return 1; }
+			completes lineup "$name" "$option" >offered
+			grep -qxF -- "$option" offered || { echo "$name $option is not completed"; return 1; }
 		done <options
 	done
 }
@@ -84,13 +92,7 @@ completion_offers_lists_of_the_gallery()
 	vectors rows a.npy '<f4' '1 2'
 	lineup enrol g --vectors a.npy --lists red,reef,blue
 	PATH=$(dirname "$LINEUP"):$PATH
-	# shellcheck source=userspace/completion/lineup
-	. "$here/../../userspace/completion/lineup"
-	compopt() { :; }
-	COMP_WORDS=(lineup search g --lists "blue,re")
-	COMP_CWORD=4
-	_lineup
-	equal "${COMPREPLY[*]}" 'blue,red blue,reef'
+	equal "$(completes lineup search g --lists 'blue,re' | tr '\n' ' ')" 'blue,red blue,reef '
 }
 
 nothing_or_an_unknown_command()
@@ -103,7 +105,7 @@ nothing_or_an_unknown_command()
 
 unknown_option()
 {
-	for command in $commands; do
+	for command in $all_commands; do
 		malformed "$command: .*'--frobnicate'" -- "$command" g --frobnicate
 		malformed "$command: .*'-z'" -- "$command" g -z
 	done

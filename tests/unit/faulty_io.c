@@ -413,12 +413,14 @@ void faulty_remove(const char *path)
 	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-void faulty_directory(char *path)
+void faulty_directory(char *path, bool memory)
 {
 	const char *base = getenv("TMPDIR");
 	char *real;
 
-	snprintf(path, PATH_MAX, "%s/lineup-test-XXXXXX", base && *base ? base : "/tmp");
+	if (!base || !*base)
+		base = memory && !access("/dev/shm", W_OK | X_OK) ? "/dev/shm" : "/tmp";
+	snprintf(path, PATH_MAX, "%s/lineup-test-XXXXXX", base);
 	if (!mkdtemp(path))
 		faulty_broken("mkdtemp", path);
 	real = realpath(path, NULL);

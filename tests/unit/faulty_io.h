@@ -105,7 +105,7 @@ bool faulty_wiped(const struct faulty_io *f, const char *name);
 uint64_t faulty_random(uint64_t *state);
 /* Removes everything below @path, and @path itself. */
 void faulty_remove(const char *path);
-/* A new directory for a test, absolute; into @path[PATH_MAX]. */
-void faulty_directory(char *path);
+/* A new directory for a test, absolute; into @path[PATH_MAX]. @memory: in memory if possible, for who makes thousands of images. */
+void faulty_directory(char *path, bool memory);
 
 #endif

@@ -352,7 +352,7 @@ static void stage_begin(struct stage *s, const struct scenario *scenario)
 	s->scenario = scenario;
 	s->seed = seed_all;
 	s->full = getenv("LINEUP_TEST_FULL") != NULL;
-	faulty_directory(s->base);
+	faulty_directory(s->base, true);
 	rehearse(s);
 	faulty_init(&s->disk, empty(s, "live"));
 }

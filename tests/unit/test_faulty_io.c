@@ -23,7 +23,7 @@ static int make_stage(void **state)
 {
 	struct stage *s = calloc(1, sizeof(*s));
 
-	faulty_directory(s->base);
+	faulty_directory(s->base, false);
 	snprintf(s->live, sizeof(s->live), "%s/live", s->base);
 	snprintf(s->image, sizeof(s->image), "%s/image", s->base);
 	mkdir(s->live, 0700);

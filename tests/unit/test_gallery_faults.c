@@ -84,7 +84,7 @@ static void stage_begin(struct stage *s, const struct scenario *scenario, const 
 	s->scenario = scenario;
 	s->fault = fault;
 	s->at = at;
-	faulty_directory(s->base);
+	faulty_directory(s->base, true);
 	snprintf(s->path, sizeof(s->path), "%s/gallery", s->base);
 	faulty_init(&s->disk, s->base);
 	assert_int_equal(lineup_ctx_create(&options, &s->ctx), 0);

@@ -91,7 +91,7 @@ static void world_begin(struct world *w, uint64_t seed)
 	memset(w, 0, sizeof(*w));
 	w->seed = w->random = seed;
 	w->op_next = 1;
-	faulty_directory(w->base);
+	faulty_directory(w->base, false);
 	for (int i = 0; i < GALLERIES; i++) {
 		struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &w->log };
 		struct lineup_gallery_create_options create = {

@@ -75,7 +75,7 @@ static void stage_begin(struct stage *s, struct faulty_io *disk)
 	struct lineup_gallery_info info;
 
 	memset(s, 0, sizeof(*s));
-	faulty_directory(s->base);
+	faulty_directory(s->base, false);
 	snprintf(s->path, sizeof(s->path), "%s/gallery", s->base);
 	s->ctx = ctx_make(&s->log);
 	if (disk) {

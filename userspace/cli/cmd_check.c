@@ -15,6 +15,7 @@ int cmd_check(struct cli *cli, int argc, char **argv)
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
 	struct lineup_gallery_options open = { .size = sizeof(open) };
 	struct lineup_gallery *gallery = NULL;
+	struct lineup_gallery_info info;
 	struct cli_progress progress;
 	const char *path = NULL;
 	int c, status;
@@ -28,9 +29,10 @@ int cmd_check(struct cli *cli, int argc, char **argv)
 	cli_progress_begin(&progress, "check", CLI_BYTES);
 	status = cli_status(cli, lineup_gallery_check(gallery, cli_progress_update, &progress));
 	cli_progress_clear();
+	lineup_gallery_info(gallery, &info);
 	lineup_gallery_close(gallery);
 	if (status)
 		return status;
-	printf("%" PRIu64 " bytes verified, no fault found\n", progress.done);
+	printf("%" PRIu64 " bytes verified, no fault found\n", info.bytes);
 	return cli_flush(cli, NULL);
 }
