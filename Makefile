@@ -57,14 +57,9 @@ VERSION_PART = $(shell sed -n 's/^\#define LINEUP_VERSION_$(1) //p' userspace/in
 SOVERSION := $(call VERSION_PART,MAJOR)
 VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 
-# Backends get their instruction set file by file; whether the CPU has it is asked at run time.
+# The NEON backend's intrinsics need its instructions on the command line (clang 14 has no other way); whether the CPU has them is asked at run time.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
-ifneq ($(filter x86_64-%,$(MACHINE)),)
-ARCH_score_avx2 := -mavx2 -mfma -mf16c
-ARCH_score_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
-else ifneq ($(filter aarch64-%,$(MACHINE)),)
-ARCH_score_neon := -march=armv8.2-a+dotprod
-endif
+$(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
 
 LIB_LIBS := -luring -lsodium -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
@@ -82,6 +77,9 @@ COMPLETION := $(wildcard userspace/completion/lineup)
 STATIC := $(BUILD)/liblineup.a
 SHARED := $(BUILD)/liblineup.so.$(VERSION)
 PROGRAM := $(if $(CLI_OBJ),$(BUILD)/lineup)
+
+# For the targets that build and then run: all CPUs, unless make was told already.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
 
 ifneq ($(V),1)
 Q := @
@@ -108,7 +106,7 @@ setup:
 
 demo:
 	$(Q)packaging/setup.sh build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all
 	$(Q)BUILD='$(BUILD)' tests/demo.sh
 
 check:
@@ -126,7 +124,7 @@ bench-programs: $(BENCH)
 
 # Fuzzers are a build of their own: the library must carry the coverage counters too.
 fuzz:
-	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE=address,undefined,fuzzer-no-link fuzzers
+	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE=address,undefined,fuzzer-no-link $(PARALLEL) fuzzers
 	$(Q)set -e; for f in $(notdir $(FUZZERS)); do \
 		mkdir -p $(BUILD)/fuzz/found/$$f; \
 		echo "$$f: $(FUZZ_SECONDS) s"; \
@@ -151,7 +149,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call SAY,CC,$@)$(COMPILE) $(ARCH_$(basename $(notdir $<))) -MMD -MP -c $< -o $@
+	$(call SAY,CC,$@)$(COMPILE) $(ARCH) -MMD -MP -c $< -o $@
 
 $(STATIC): $(LIB_OBJ)
 	$(call SAY,AR,$@)rm -f $@ && $(AR) rcs $@ $^

@@ -40,7 +40,7 @@ run_as_root()
 install_missing()
 {
 	# shellcheck disable=SC2086 # a list of words
-	run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+	run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
 }
 
 missing=

@@ -35,8 +35,8 @@ printf '\nWho the probes are:\n\n'
 		FILENAME == "-" { best[$1] = $3; score[$1] = $5; next }
 		{ split($0, field, ",") }
 		FNR > 1 {
-			printf "  probe %d is %s, %s; first candidate %s with %s: %s\n", field[1], field[2],
-				field[3] == "yes" ? "enrolled    " : "not enrolled", best[field[1]], score[field[1]],
+			printf "  probe %d is %s, %-13s first candidate %s with %s: %s\n", field[1], field[2],
+				field[3] == "yes" ? "enrolled;" : "not enrolled;", best[field[1]], score[field[1]],
 				best[field[1]] == field[2] ? "the same person" : "another person"
 		}' - tests/data/faces-probes.csv
 cat <<END

@@ -16,6 +16,7 @@ unset BUILD
 out=$build/check
 jobs=$(nproc)
 test_seconds_max=600
+slow_seconds=20
 fuzz_seconds=3
 stages="
 	packages_are_installed
@@ -122,18 +123,39 @@ ending()
 	esac
 }
 
+# started LOG COMMAND...: runs it beside the others, as many at a time as there are CPUs; its exit status goes to LOG.status.
+started()
+{
+	local log=$1
+	shift
+
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+		wait -n
+	done
+	{
+		local begin=$SECONDS
+
+		timeout "$test_seconds_max" "$@" >"$log" 2>&1
+		echo $? >"$log.status"
+		[ $((SECONDS - begin)) -lt $slow_seconds ] || echo "  $(basename "$log" .log) took $((SECONDS - begin)) s"
+	} &
+}
+
 # run_units STAGE DIRECTORY "PATTERN..." WRAPPER...: runs the unit test programs of a build whose names match.
 run_units()
 {
-	local stage=$1 dir=$2 patterns=$3 source name log
+	local stage=$1 dir=$2 patterns=$3 source name names=()
 	shift 3
 
 	for source in tests/unit/test_*.c; do
 		name=$(basename "$source" .c)
 		matches "$name" "$patterns" || continue
-		log=$out/$stage.$name.log
-		TMPDIR=$out/tmp CMOCKA_MESSAGE_OUTPUT=TAP timeout "$test_seconds_max" "$@" "$dir/tests/unit/$name" >"$log" 2>&1
-		record_tap "$stage" "$name" "$log" $?
+		names+=("$name")
+		started "$out/$stage.$name.log" env TMPDIR="$tmp" CMOCKA_MESSAGE_OUTPUT=TAP "$@" "$dir/tests/unit/$name"
+	done
+	wait
+	for name in "${names[@]}"; do
+		record_tap "$stage" "$name" "$out/$stage.$name.log" "$(cat "$out/$stage.$name.log.status")"
 	done
 }
 
@@ -157,10 +179,13 @@ run_scripts()
 
 	dir=$(cd "$2" && pwd)
 	for script in tests/integration/*.sh; do
+		started "$out/$stage.$(basename "$script" .sh).log" env LINEUP="$dir/lineup" TMPDIR="$tmp" "$script"
+	done
+	wait
+	for script in tests/integration/*.sh; do
 		name=$(basename "$script" .sh)
 		log=$out/$stage.$name.log
-		LINEUP=$dir/lineup TMPDIR=$out/tmp timeout "$test_seconds_max" "$script" >"$log" 2>&1
-		status=$?
+		status=$(cat "$log.status")
 		if grep -qE '^(not )?ok [0-9]' "$log"; then
 			record_tap "$stage" "$name" "$log" "$status"
 		elif [ "$status" = 0 ]; then
@@ -235,8 +260,8 @@ shellcheck_finds_nothing()
 {
 	tracked_files | while read -r file; do
 		[ -f "$file" ] && head -n 1 "$file" | grep -aqE '^#!.*sh$' && echo "$file"
-	done | xargs shellcheck -x
-	shellcheck -s bash userspace/completion/lineup
+	done | xargs shellcheck -x -S warning
+	shellcheck -S warning -s bash userspace/completion/lineup
 }
 
 manual_pages_are_well_formed()
@@ -268,7 +293,7 @@ stages_include_only_stages_to_their_left()
 	local row="
 		lineup internal io ctx memory crc32c half pool
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot
+		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
 		stream
 		score
 		topk
@@ -304,12 +329,12 @@ stages_include_only_stages_to_their_left()
 
 gcc_builds_without_warnings()
 {
-	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs
+	make -k -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs
 }
 
 clang_builds_without_warnings()
 {
-	make -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
+	make -k -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
 }
 
 headers_compile_alone()
@@ -344,16 +369,32 @@ shared_library_exports_exactly_the_public_header()
 	readelf -d "$out/gcc/liblineup.so" | grep -q 'SONAME.*liblineup\.so\.[0-9]*\]'
 }
 
+# The analyzer sees one file at a time, so it is told which functions return the error they are given.
 # -analyzer-werror makes a finding the exit status. The kernels' intrinsics are left to the compilers' warnings.
 analyzer_finds_nothing()
 {
-	local file
+	local file include
 
+	cat >"$out/analyzer-lib.h" <<-'END'
+		#include "gallery_files.h"
+		#define lineup_fail(ctx, err, ...) ((void)lineup_fail(ctx, err, __VA_ARGS__), (err))
+		#define lineup_fault_set(fault, err, ...) ((void)lineup_fault_set(fault, err, __VA_ARGS__), (err))
+	END
+	cat >"$out/analyzer-cli.h" <<-'END'
+		#include "cli.h"
+		#define cli_fail(...) ((void)cli_fail(__VA_ARGS__), CLI_FAILED)
+		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
+	END
 	for file in userspace/lib/*.c userspace/cli/*.c; do
-		case $file in */score_avx* | */score_neon*) continue ;; esac
-		echo "$file"
-	done | xargs -P "$jobs" -n 4 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 -D_GNU_SOURCE \
-		-Iuserspace/include -Iuserspace/lib
+		case $file in
+		*/score_avx* | */score_neon*) continue ;;
+		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
+		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
+		esac
+		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage)\(' "$file" || include=${include% -include*}
+		echo "$file $include"
+	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
+		-D_GNU_SOURCE -Iuserspace/include
 }
 
 a_second_make_does_nothing()
@@ -451,13 +492,13 @@ integration_tests_under_asan_and_ubsan()
 # The tests whose programs run more than one thread. tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local names="test_search* test_stream* test_topk* test_gallery*"
+	local threaded="test_search* test_stream* test_topk* test_gallery*"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	if setarch -R true 2>/dev/null; then
-		run_units "${FUNCNAME[0]}" "$out/tsan" "$names" setarch -R
+		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded" setarch -R
 	else
-		run_units "${FUNCNAME[0]}" "$out/tsan" "$names"
+		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded"
 	fi
 }
 
@@ -521,13 +562,14 @@ the_work_tree_is_as_it_was()
 
 # ---- all of it --------------------------------------------------------------------------------------------------------------
 
-mkdir -p "$out/tmp"
+mkdir -p "$out"
 out=$(cd "$out" && pwd)
 case $out in
 "$PWD"/*) out=${out#"$PWD"/} ;;
 esac
+rm -rf "$out/tmp" "$out/summary"
 mkdir -p "$out/tmp"
-export TMPDIR=${TMPDIR:-/tmp}
+tmp=$(cd "$out/tmp" && pwd)
 inside_git && repository status --porcelain --untracked-files=all >"$out/status"
 
 # shellcheck disable=SC2086 # a list of words

@@ -390,12 +390,14 @@ static void paths_that_are_no_files_are_refused(void **state)
 
 static void files_and_standard_input_are_read(void **state)
 {
-	char path[] = "/tmp/lineup-subjects-XXXXXX";
-	int fd = mkstemp(path), kept = dup(STDIN_FILENO);
+	const char *folder = getenv("TMPDIR");
+	int fd, kept = dup(STDIN_FILENO);
 	struct lineup_subjects *s;
-	char line[32];
+	char line[32], path[256];
 
 	(void)state;
+	snprintf(path, sizeof(path), "%s/lineup-subjects-XXXXXX", folder ? folder : "/tmp");
+	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "subject\n", 8), 8);
 	for (int i = 0; i < 200000; i++) { /* more than any buffer holds */

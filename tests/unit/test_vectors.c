@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 
 #include "blob.h"
 
-static char folder[] = "/tmp/lineup-vectors-XXXXXX";
+static char folder[200];
 
 static const char *path_of(const char *name)
 {
@@ -476,26 +477,41 @@ static long undumped_bytes(void)
 	return seen ? sum : -1;
 }
 
+/* An emulator may swallow the advice, a kernel not show it: then nothing can be seen of the library's either. */
+static bool undumped_bytes_are_shown(void)
+{
+	enum { SIZE = 1 << 20 };
+	long before = undumped_bytes(), after;
+	void *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(madvise(p, SIZE, MADV_DONTDUMP), 0);
+	after = undumped_bytes();
+	munmap(p, SIZE);
+	return before >= 0 && after >= before + SIZE;
+}
+
 static void buffers_are_kept_out_of_core_dumps(void **state)
 {
 	struct lineup_vectors *v;
 	const char *path;
-	long before, open;
+	long before, during, after;
 
 	(void)state;
-	before = undumped_bytes();
-	if (before < 0) {
-		print_message("buffers_are_kept_out_of_core_dumps: no VmFlags in /proc/self/smaps: skipped\n");
+	if (!undumped_bytes_are_shown()) {
+		print_message("buffers_are_kept_out_of_core_dumps: /proc/self/smaps does not show what is: skipped\n");
 		skip();
 	}
 	npy_begin("<f4", "(0, 1)");
 	path = file_make("a.npy");
+	before = undumped_bytes();
 	assert_int_equal(lineup_vectors_open(said.ctx, path, &v), 0);
-	open = undumped_bytes();
+	during = undumped_bytes();
 	lineup_vectors_close(v);
-	assert_true(open >= before + (1 << 20));
-	assert_true(undumped_bytes() <= open - (1 << 20));
+	after = undumped_bytes();
 	unlink(path);
+	assert_true(during >= before + (1 << 20));
+	assert_true(after <= during - (1 << 20));
 }
 
 static void closing_nothing_is_allowed(void **state)
@@ -509,6 +525,7 @@ static int set_up(void **state)
 	(void)state;
 	said_init(&said);
 	signal(SIGPIPE, SIG_IGN);
+	snprintf(folder, sizeof(folder), "%s/lineup-vectors-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	return mkdtemp(folder) ? 0 : -1;
 }
 

@@ -70,6 +70,7 @@ int cli_positional(struct cli *cli, int argc, char **argv, const char *what, con
 int cli_parse_count(struct cli *cli, const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value);
 int cli_parse_number(struct cli *cli, const char *option, const char *text, double *value);
 int cli_parse_time(struct cli *cli, const char *option, const char *text, int64_t *value);
+int cli_parse_now(struct cli *cli, const char *option, const char *text, int64_t *value); /* as cli_parse_time, not 0 */
 int cli_parse_op_id(struct cli *cli, const char *option, const char *text, uint8_t op_id[LINEUP_OP_ID_BYTES]);
 /* One of @words (ended by NULL); *@index says which. */
 int cli_parse_word(struct cli *cli, const char *option, const char *text, const char *const *words, unsigned int *index);

@@ -173,8 +173,8 @@ static void fill_standard_descriptors(void)
 }
 
 /*
- * No core dumps: they would hold probes and templates. A limit of 0 still lets the kernel feed a dump to a core_pattern's program; 1
- * stops that as well, and is too small for a file.
+ * No core dumps: they would hold probes and templates. A limit of 0 still lets the kernel feed a dump to a core_pattern's program;
+ * 1 stops that as well, and is too small for a file.
  */
 static void forbid_core_dumps(void)
 {

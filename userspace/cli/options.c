@@ -73,6 +73,16 @@ int cli_parse_time(struct cli *cli, const char *option, const char *text, int64_
 	return 0;
 }
 
+int cli_parse_now(struct cli *cli, const char *option, const char *text, int64_t *value)
+{
+	int status = cli_parse_time(cli, option, text, value);
+
+	/* To the library 0 is the clock's time, which is not what was asked for. */
+	if (!status && !*value)
+		status = cli_fail(cli, "%s: '%s' is not a time after the beginning of 1970", option, text);
+	return status;
+}
+
 static int hex_digit(char c)
 {
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;

@@ -75,6 +75,8 @@ struct lineup_ctx;
 int lineup_ctx_create(const struct lineup_ctx_options *options, struct lineup_ctx **ctx);
 void lineup_ctx_destroy(struct lineup_ctx *ctx);
 
+#define LINEUP_FORMAT_VERSION 1u /* of galleries, that this library writes */
+
 /* "0.1.0"; static. */
 const char *lineup_version(void);
 
@@ -147,7 +149,7 @@ int lineup_subject_check(const char *name);
 int lineup_list_check(const char *name);
 /*
  * Reads a time: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, a number of seconds since 1970, +Nd, +Nh, +Nm or +Ns after @now; "" and "never"
- * are 0. -EINVAL, silently, for anything else.
+ * are 0. -EINVAL, silently, for anything else, and for a date or a span that comes to 0: it would read as never.
  */
 int lineup_time_parse(const char *text, int64_t now, int64_t *time);
 
@@ -331,7 +333,7 @@ struct lineup_search_setup {
 	enum lineup_residency residency;
 	uint32_t probes_max;     /* that share a pass; 0: LINEUP_PROBES_MAX */
 	uint64_t memory_max;     /* for a resident gallery; 0: 80 % of the memory available */
-	uint32_t stream_bytes;   /* of the ring of blocks; 0: 128 MiB */
+	uint32_t stream_bytes;   /* of the ring of blocks; 0: 64 MiB */
 	uint32_t k_max;          /* largest k that will be asked; 0: 128 */
 	uint32_t candidates_max; /* rows per probe that wait for re-ranking; 0: chosen. When they are full they are re-ranked early */
 	uint32_t reserved;       /* zero */
@@ -397,8 +399,8 @@ struct lineup_search_facts {
  * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
  * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
  * and the options only: score descending, then template id ascending.
- * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: what the two arrays hold after a failure
- * means nothing.
+ * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: after a failure in a pass every
+ * count is 0, and what @candidates holds means nothing.
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);

@@ -74,8 +74,6 @@
  * int64_t expires; the vector as stored, dim float or float16.
  */
 
-#define LINEUP_FORMAT_VERSION 1u
-
 enum {
 	LINEUP_PANEL_ROWS = 48,
 	LINEUP_PAGE_BYTES = 4096,

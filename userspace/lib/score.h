@@ -45,7 +45,36 @@ extern const struct lineup_score lineup_score_neon;
  * passed over). -EINVAL: no such name; -ENOTSUP: named, but cannot run here or failed. Logs.
  */
 int lineup_score_choose(struct lineup_ctx *ctx, const char *name, const struct lineup_score **score);
-/* One tile against the scalar backend, at several dimensions; 0 or -EIO. */
+/* As lineup_score_choose, from @table, the fastest first. */
+int lineup_score_choose_from(struct lineup_ctx *ctx, const struct lineup_score *const *table, size_t count, const char *name,
+			     const struct lineup_score **score);
+/* Against the scalar backend: several dimensions, partly filled tiles and panels, several thresholds. 0, -EIO or -ENOMEM. */
 int lineup_score_selftest(const struct lineup_score *score);
+
+/*
+ * For the backends whose test runs in float32. Instead of scale_p scale_r acc + c0_p + c1_p resid_r < threshold_p they test
+ *
+ *	fma(resid_r, slope_p, (float)acc * scale_r) < cut_p		(both sides divided by scale_p)
+ *
+ * which is true only if the former is. With u = 2^-24, A = acc scale_r, B = c1_p resid_r / scale_p and C = (threshold_p - c0_p) / scale_p,
+ * let A + B >= C. The conversion and the product make A (1 + 2 u) or A (1 - 2 u) of A at worst, the fma's rounding costs one more u.
+ *	A >= 0: all terms are >= 0, so the left side is >= (A + B) (1 - 3 u) >= C (1 - 3 u), and >= 0 where C < 0.
+ *	A < 0: |A| <= B - C <= B + |C|, so it is >= C - 3 u |C| - 2 u B + (slope's excess over c1_p / scale_p) resid_r.
+ * A slope 8 u too large pays for the B term; a cut that is lower by 8 u |C| pays for the C terms, its own rounding and the float64 steps
+ * before it. 2^-90 more pays for results and operands below float32's normal range, also where they are flushed to zero. Overflow cannot
+ * happen, for a row with |scale_r| or resid_r above ROW_MAX, or a negative or NaN resid_r, is to be given the scale NaN, and a NaN is never
+ * less: such a row is always a hit. So is every row for a probe whose own scale is out of range: its slope is NaN.
+ */
+#define LINEUP_SCORE_ROW_MAX 0x1p60f
+
+struct lineup_limits {
+	double inverse[LINEUP_PROBES_MAX]; /* 1 / scale_p */
+	float slope[LINEUP_PROBES_MAX];
+};
+
+/* @probes->count is at most LINEUP_PROBES_MAX. Fills whole tiles. */
+void lineup_limits_init(struct lineup_limits *limits, const struct lineup_probe_set *probes);
+/* The cuts of a tile of probes as the thresholds are now; of filling probes: infinite. */
+void lineup_limits_cut(const struct lineup_limits *limits, const struct lineup_scan *scan, uint32_t tile, float cut[LINEUP_PROBE_TILE]);
 
 #endif

@@ -74,7 +74,7 @@ static int create_selects(struct lineup_searcher *s, uint32_t probes_max, uint32
 		select->candidates = entries + 2 * (size_t)s->k_max;
 		select->candidate_max = candidates_max;
 	}
-	return lineup_probe_set_init(s->ctx, &s->probes, (uint32_t)round_up(s->probes_max, LINEUP_PROBE_TILE), s->snapshot->dim);
+	return 0;
 }
 
 static bool anything_on_disk(const struct lineup_snapshot *snapshot)
@@ -88,11 +88,14 @@ static bool anything_on_disk(const struct lineup_snapshot *snapshot)
 int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *user, struct lineup_searcher **searcher)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
-	struct lineup_ctx *ctx = snapshot->ctx;
 	struct lineup_search_setup setup;
 	struct lineup_searcher *s = NULL;
+	struct lineup_ctx *ctx;
 	int err;
 
+	if (!snapshot)
+		return -ENOMEM;
+	ctx = snapshot->ctx;
 	err = lineup_options_copy(ctx, "lineup_search_setup", &setup, sizeof(setup), user);
 	if (!err)
 		err = check_setup(ctx, &setup);
@@ -118,15 +121,19 @@ int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_s
 	err = create_workers(s);
 	if (!err)
 		err = create_selects(s, setup.probes_max, setup.candidates_max);
-	if (err) {
+	if (!err)
+		err = lineup_probe_set_init(ctx, &s->probes, (uint32_t)round_up(s->probes_max, LINEUP_PROBE_TILE), s->snapshot->dim);
+	else
 		lineup_fail(ctx, err, "search: no memory or no threads for %u threads and %u probes: %s", s->threads, setup.probes_max,
 			    strerror(-err));
-		goto out;
-	}
-	if (anything_on_disk(s->snapshot))
+	if (!err && anything_on_disk(s->snapshot))
 		err = lineup_stream_create(s->snapshot, setup.stream_bytes, NULL, &s->stream);
-	if (!err && s->residency == LINEUP_RESIDENT)
+	if (!err && s->residency == LINEUP_RESIDENT) {
 		err = lineup_searcher_load(s);
+		if (err == -ENOMEM)
+			lineup_fail(ctx, err, "resident: the gallery needs %llu MiB, which is over the limit or not to be had: search it streamed",
+				    (unsigned long long)lineup_searcher_load_bytes(s) >> 20);
+	}
 out:
 	if (err) {
 		lineup_searcher_destroy(s);
@@ -159,15 +166,6 @@ void lineup_searcher_destroy(struct lineup_searcher *s)
 	free(s);
 }
 
-static int check_probes(struct lineup_ctx *ctx, const struct lineup_snapshot *snapshot, const struct lineup_matrix *probes)
-{
-	if (probes->dim != snapshot->dim)
-		return lineup_fail(ctx, -EINVAL, "probes: %u components each, but the gallery's templates have %u", probes->dim, snapshot->dim);
-	if (probes->dtype != LINEUP_FLOAT32 && probes->dtype != LINEUP_FLOAT64)
-		return lineup_fail(ctx, -EINVAL, "probes: dtype %d is not known", (int)probes->dtype);
-	return 0;
-}
-
 static int check_options(struct lineup_searcher *s, const struct lineup_search_options *options)
 {
 	struct lineup_ctx *ctx = s->ctx;
@@ -188,13 +186,13 @@ static int check_options(struct lineup_searcher *s, const struct lineup_search_o
 /* Resident once a second pass is due, if it was left to the searcher and the memory is there. */
 static int settle_residency(struct lineup_searcher *s, uint64_t passes)
 {
+	int err;
+
 	if (s->residency != LINEUP_RESIDENCY_AUTO || s->is_resident || s->load_refused || !s->stream || s->passes_done + passes < 2)
 		return 0;
-	if (!lineup_searcher_fits(s)) {
-		s->load_refused = true;
-		return 0;
-	}
-	return lineup_searcher_load(s);
+	err = lineup_searcher_load(s);
+	s->load_refused = err == -ENOMEM;
+	return s->load_refused ? 0 : err;
 }
 
 /* Turns the selections of a pass into candidates with names. */
@@ -234,13 +232,30 @@ static void add_facts(struct lineup_searcher *s, struct lineup_search_facts *fac
 	facts->passes++;
 }
 
+/* A bad row of a later pass is found before the first: its error leaves nothing half done. */
+static int check_rows(struct lineup_searcher *s, const struct lineup_matrix *probes)
+{
+	int err = 0;
+
+	for (uint64_t row = s->probes_max; !err && row < probes->rows; row++) {
+		enum lineup_row_fault fault = lineup_probe_normalise(probes, row, s->probes.vectors);
+
+		if (fault != LINEUP_ROW_OK)
+			err = lineup_fail(s->ctx, -EINVAL, "probes: row %llu %s", (unsigned long long)row, lineup_row_fault_text(fault));
+	}
+	explicit_bzero(s->probes.vectors, s->probes.dim * sizeof(*s->probes.vectors));
+	return err;
+}
+
 static int run_batches(struct lineup_searcher *s, const struct lineup_matrix *probes, struct lineup_candidate *candidates, uint32_t *counts,
 		       struct lineup_search_facts *facts)
 {
 	double norm_max = s->snapshot->store == LINEUP_STORE_FLOAT16 ? LINEUP_NORM_MAX_FLOAT16 : LINEUP_NORM_MAX_FLOAT32;
 	uint64_t passes = (probes->rows + s->probes_max - 1) / s->probes_max;
-	int err = settle_residency(s, passes);
+	int err = check_rows(s, probes);
 
+	if (!err)
+		err = settle_residency(s, passes);
 	atomic_store(&s->progress_bytes, 0);
 	s->progress_total = 0;
 	for (uint32_t i = 0; i < s->snapshot->segment_count; i++)
@@ -259,6 +274,8 @@ static int run_batches(struct lineup_searcher *s, const struct lineup_matrix *pr
 		add_facts(s, facts);
 	}
 	lineup_probe_set_erase(&s->probes);
+	if (err && facts->passes) /* no partial answer */
+		memset(counts, 0, probes->rows * sizeof(*counts));
 	return err;
 }
 
@@ -282,7 +299,7 @@ int lineup_search(struct lineup_searcher *s, const struct lineup_matrix *probes,
 	if (!err)
 		err = check_options(s, &options);
 	if (!err)
-		err = check_probes(s->ctx, s->snapshot, probes);
+		err = lineup_probe_check(s->ctx, probes, s->snapshot->dim);
 	if (err)
 		return err;
 	s->options = &options;

@@ -72,8 +72,9 @@ struct lineup_searcher {
 
 /* search_load.c */
 
-/* Brings every segment on disk into memory, verified. -ENOMEM (logged), -EBADMSG, -EIO, -ECANCELED. */
+/* Brings every segment on disk into memory, verified. -EBADMSG, -EIO (logged), -ECANCELED; -ENOMEM (silent): it does not fit, or cannot be had. */
 int lineup_searcher_load(struct lineup_searcher *searcher);
+uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher);
 /* Whether a load would keep within memory_max. */
 bool lineup_searcher_fits(const struct lineup_searcher *searcher);
 void lineup_searcher_unload(struct lineup_searcher *searcher);

@@ -11,7 +11,7 @@ static uint64_t segment_bytes(const struct lineup_segment *segment)
 	return segment->blocks ? 0 : segment->block_count * segment->shape.block_bytes;
 }
 
-static uint64_t load_bytes(const struct lineup_searcher *searcher)
+uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher)
 {
 	uint64_t bytes = 0;
 
@@ -38,7 +38,7 @@ static uint64_t memory_available(void)
 
 bool lineup_searcher_fits(const struct lineup_searcher *searcher)
 {
-	return load_bytes(searcher) <= (searcher->memory_max ? searcher->memory_max : memory_available());
+	return lineup_searcher_load_bytes(searcher) <= (searcher->memory_max ? searcher->memory_max : memory_available());
 }
 
 static void load_thread(void *arg, uint32_t thread)
@@ -69,16 +69,12 @@ static void load_thread(void *arg, uint32_t thread)
 static int allocate(struct lineup_searcher *searcher)
 {
 	const struct lineup_snapshot *snapshot = searcher->snapshot;
-	uint64_t bytes = load_bytes(searcher);
 
 	if (!lineup_searcher_fits(searcher))
-		return lineup_fail(searcher->ctx, -ENOMEM,
-				   "resident: the gallery needs %llu MiB and the limit is %llu MiB: search it streamed",
-				   (unsigned long long)bytes >> 20,
-				   (unsigned long long)(searcher->memory_max ? searcher->memory_max : memory_available()) >> 20);
+		return -ENOMEM;
 	searcher->resident = calloc(snapshot->segment_count + 1, sizeof(*searcher->resident));
 	if (!searcher->resident)
-		return lineup_fail(searcher->ctx, -ENOMEM, "resident: no memory");
+		return -ENOMEM;
 	for (uint32_t i = 0; i < snapshot->segment_count; i++) {
 		uint64_t size = segment_bytes(&snapshot->segments[i]);
 
@@ -86,7 +82,7 @@ static int allocate(struct lineup_searcher *searcher)
 			continue;
 		searcher->resident[i] = lineup_pages_alloc(searcher->ctx, size);
 		if (!searcher->resident[i])
-			return lineup_fail(searcher->ctx, -ENOMEM, "resident: no memory for %llu MiB", (unsigned long long)size >> 20);
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -96,7 +92,7 @@ int lineup_searcher_load(struct lineup_searcher *searcher)
 	int err = allocate(searcher);
 
 	if (!err && searcher->stream) {
-		searcher->progress_total = load_bytes(searcher);
+		searcher->progress_total = lineup_searcher_load_bytes(searcher);
 		atomic_store(&searcher->progress_bytes, 0);
 		atomic_store(&searcher->error, 0);
 		err = lineup_stream_begin(searcher->stream);

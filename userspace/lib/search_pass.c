@@ -110,7 +110,7 @@ static bool eligible(const struct lineup_worker *worker, uint32_t row)
 
 	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row))
 		return false;
-	if (c->expires[row] && c->expires[row] <= searcher->now)
+	if (c->expires[row] > 0 && c->expires[row] <= searcher->now)
 		return false;
 	return !searcher->options->lists || (c->lists[row] & searcher->options->lists);
 }

@@ -25,7 +25,8 @@ struct lineup_source {
 /* Opens @path, or standard input for "-". Directories are refused with -EISDIR. Logs. On failure @source is closed. */
 int lineup_source_open(struct lineup_ctx *ctx, const char *path, struct lineup_source *source);
 /* Borrows @data until the close. -ENOMEM. */
-int lineup_source_open_memory(struct lineup_ctx *ctx, const char *name, const void *data, size_t size, struct lineup_source *source);
+int lineup_source_open_memory(struct lineup_ctx *ctx, const char *name, const void *data, size_t size,
+			      struct lineup_source *source);
 /* Takes a zeroed source with fd -1 and a closed one too. */
 void lineup_source_close(struct lineup_source *source);
 /*

@@ -393,7 +393,7 @@ static int locate_one(struct lineup_state *state, struct lineup_ctx *ctx, uint64
 		return -ENOENT;
 	if (lineup_bits_own(&slot->bits, lo < state->manifest.head.segments ? slot->part->segment.rows : LINEUP_GALLERY_CHUNK_ROWS))
 		return lineup_fault_set(fault, -ENOMEM, "no memory for deleted rows");
-	*row |= (uint64_t)lo << 32;
+	*row |= lo * (UINT64_C(1) << 32);
 	return 0;
 }
 

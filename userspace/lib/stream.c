@@ -55,14 +55,15 @@ static uint32_t block_rows(const struct lineup_segment *segment, uint64_t block)
 	return (uint32_t)(left < segment->shape.block_rows ? left : segment->shape.block_rows);
 }
 
-static int fail(struct lineup_stream *stream, int err, const struct slot *slot, const char *why)
+/* @at: bytes into the block. */
+static int fail(struct lineup_stream *stream, int err, const struct slot *slot, uint32_t at, const char *why)
 {
 	const struct lineup_segment *segment = &stream->snapshot->segments[slot->segment];
 
 	if (stream->error) /* the first failure is the one that is told */
 		return stream->error;
 	stream->error = lineup_fail(stream->ctx, err, "%s: byte %llu: block %llu: %s", segment->path,
-				    (unsigned long long)(block_offset(segment, slot->block) + slot->done),
+				    (unsigned long long)(block_offset(segment, slot->block) + at),
 				    (unsigned long long)slot->block, why);
 	return stream->error;
 }
@@ -82,7 +83,7 @@ static int submit(struct lineup_stream *stream, unsigned int index)
 	int err = stream->engine->submit(stream->engine_state, &read);
 
 	if (err)
-		return fail(stream, err, slot, strerror(-err));
+		return fail(stream, err, slot, slot->done, strerror(-err));
 	slot->state = SLOT_READING;
 	stream->in_flight++;
 	return 0;
@@ -151,9 +152,9 @@ static int reap(struct lineup_stream *stream)
 		return submit(stream, index);
 	}
 	if (result < 0)
-		return fail(stream, result, slot, strerror(-result));
+		return fail(stream, result, slot, slot->done, strerror(-result));
 	if (result == 0)
-		return fail(stream, -EBADMSG, slot, "the file ends here, within a block");
+		return fail(stream, -EBADMSG, slot, slot->done, "the file ends here, within a block");
 	slot->done += (uint32_t)result;
 	slot->retries = 0;
 	if (slot->done == slot->size)
@@ -199,6 +200,9 @@ static int ring_create(struct lineup_stream *stream, uint64_t bytes)
 		stream->fds[2 * i + 1] = segment->fd;
 		if (segment->blocks)
 			continue;
+		if (segment->fd_direct < 0)
+			lineup_warn_once(stream->ctx, LINEUP_ONCE_DIRECT, "%s: this file system has no O_DIRECT: reading through the page cache",
+					 segment->path);
 		blocks += segment->block_count;
 		if (segment->shape.block_bytes > largest)
 			largest = segment->shape.block_bytes;
@@ -332,7 +336,7 @@ int lineup_stream_verify(struct lineup_stream *stream, const struct lineup_strea
 
 	if (err) {
 		pthread_mutex_lock(&stream->mutex);
-		err = stream->error ? stream->error : fail(stream, err, &stream->slots[block->slot], why);
+		err = stream->error ? stream->error : fail(stream, err, &stream->slots[block->slot], 0, why);
 		pthread_mutex_unlock(&stream->mutex);
 	}
 	return err;

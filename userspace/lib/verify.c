@@ -21,7 +21,7 @@ static int verify_template(void *arg, const struct lineup_segment *segment, uint
 	struct verify *v = arg;
 	const float *vector;
 
-	if (lineup_segment_row_deleted(segment, row) || (record->expires && record->expires <= v->now))
+	if (lineup_segment_row_deleted(segment, row) || (record->expires > 0 && record->expires <= v->now))
 		return 0;
 	vector = lineup_record_vector(&segment->shape, record, v->vector);
 	for (uint32_t p = 0; p < v->probes->count; p++) {
@@ -75,12 +75,12 @@ int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *pr
 	uint32_t capacity = probes->rows < LINEUP_PROBES_MAX ? (uint32_t)round_up(probes->rows + 1, LINEUP_PROBE_TILE) : LINEUP_PROBES_MAX;
 	int err = -EINVAL;
 
+	if (!snapshot)
+		return -ENOMEM;
 	if (lineup_subject_check(subject))
 		lineup_fail(snapshot->ctx, err, "verify: that is no subject id: 1 to %d bytes of UTF-8 without control characters",
 			    LINEUP_SUBJECT_BYTES_MAX);
-	else if (probes->dim != snapshot->dim)
-		lineup_fail(snapshot->ctx, err, "probes: %u components each, but the gallery's templates have %u", probes->dim, snapshot->dim);
-	else
+	else if (!lineup_probe_check(snapshot->ctx, probes, snapshot->dim))
 		err = lineup_score_choose(snapshot->ctx, NULL, &v.score);
 	if (err)
 		goto out;
