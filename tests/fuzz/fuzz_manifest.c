@@ -4,6 +4,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* The checksums of headers, which hold the gallery's random uuid. */
+static void adopt_segments(const struct bed *bed, const struct disk_manifest *head, uint8_t *file, size_t size)
+{
+	uint64_t at = sizeof(*head) + (uint64_t)head->lists * sizeof(struct disk_list);
+
+	for (uint32_t i = 0; i < head->segments && at + sizeof(struct disk_manifest_segment) <= size; i++) {
+		struct disk_manifest_segment entry;
+
+		memcpy(&entry, file + at, sizeof(entry));
+		entry.header_crc = bed->segment.header_crc;
+		memcpy(file + at, &entry, sizeof(entry));
+		at += sizeof(entry);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bed *bed = bed_make();
@@ -21,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(head.uuid, bed->manifest.uuid, sizeof(head.uuid));
 		head.crc = 0;
 		memcpy(file, &head, sizeof(head));
+		adopt_segments(bed, &head, file, size);
 		head.crc = lineup_crc32c(0, file, size);
 		memcpy(file, &head, sizeof(head));
 	}

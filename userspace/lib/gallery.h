@@ -171,7 +171,10 @@ struct disk_record {
 	uint8_t name_bytes;
 	char name[LINEUP_SUBJECT_BYTES_MAX]; /* zero-filled */
 	uint8_t zero[7];
-	/* float or uint16_t (float16) vector[dim]; zero-filled to record_bytes, a multiple of 8 */
+	/*
+	 * float or uint16_t (float16) vector[dim], whose length differs from 1 by no more than LINEUP_NORM_MAX_* of probe.h does; zero-filled to
+	 * record_bytes, a multiple of 8
+	 */
 };
 _Static_assert(sizeof(struct disk_record) == 104, "disk_record");
 

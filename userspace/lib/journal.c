@@ -229,8 +229,9 @@ static void take(struct piece *pieces, size_t count, uint8_t *out, size_t size)
 	for (size_t i = 0; i < count && size; i++) {
 		size_t n = pieces[i].size < size ? pieces[i].size : size;
 
-		if (n)
-			memcpy(out, pieces[i].data, n);
+		if (!n) /* the data of an empty piece may be NULL */
+			continue;
+		memcpy(out, pieces[i].data, n);
 		pieces[i].data = (const uint8_t *)pieces[i].data + n;
 		pieces[i].size -= n;
 		out += n;
