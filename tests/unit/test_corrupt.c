@@ -463,6 +463,33 @@ static void what_contradicts_itself_is_found_under_right_checksums(void **state)
 	forge_everywhere(LINEUP_STORE_FLOAT16, 5);
 }
 
+/* The bound of a score stands on the length of what is stored; a NaN would be worse. */
+static void a_vector_that_is_not_of_length_1_is_found(void **state)
+{
+	static const uint32_t values[] = { 0x7fc00000, 0x7f800000, 0x40000000 }; /* NaN, infinity, 2 */
+	struct stage s;
+	const struct file *f;
+	struct disk_segment h;
+	uint8_t *data;
+
+	(void)state;
+	stage_begin(&s, LINEUP_STORE_FLOAT32);
+	f = find(&s, "segment");
+	memcpy(&h, f->data, sizeof(h));
+	data = malloc(f->size);
+	assert_non_null(data);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		memcpy(data, f->data, f->size);
+		memcpy(data + h.records_offset + sizeof(struct disk_record) + 4, &values[i], sizeof(values[i]));
+		seal_segment(data, &h);
+		write_at(f, data, f->size, 0);
+		assert_int_equal(detect(&s), -EBADMSG);
+		REQUIRE(&s, strstr(s.log.text, "length 1"), "found for another reason");
+	}
+	free(data);
+	stage_end(&s);
+}
+
 /* ---- cut and lengthened ------------------------------------------------------------------------------------------------- */
 
 static void cut_file(struct stage *s, const struct file *f)
@@ -782,6 +809,7 @@ int main(void)
 		cmocka_unit_test(every_flipped_byte_is_found_float32),
 		cmocka_unit_test(every_flipped_byte_is_found_float16),
 		cmocka_unit_test(what_contradicts_itself_is_found_under_right_checksums),
+		cmocka_unit_test(a_vector_that_is_not_of_length_1_is_found),
 		cmocka_unit_test(a_cut_file_is_found),
 		cmocka_unit_test(an_appended_byte_is_found),
 		cmocka_unit_test(a_missing_file_is_found),
