@@ -168,8 +168,15 @@ void faulty_node_sync(struct faulty_node *n)
 		return;
 	}
 	for (size_t i = 0; i < n->change_count; i++)
-		bytes_apply(&n->durable, &n->changes[i]);
+		if (!n->changes[i].failed)
+			bytes_apply(&n->durable, &n->changes[i]);
 	faulty_changes_forget(n);
+}
+
+void faulty_node_fail(struct faulty_node *n)
+{
+	for (size_t i = 0; i < n->change_count; i++)
+		n->changes[i].failed = true;
 }
 
 /* ---- what a cut leaves -------------------------------------------------------------------------------------------------- */

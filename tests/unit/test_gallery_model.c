@@ -88,10 +88,13 @@ static void require_state(struct world *w, struct lineup_gallery *gallery, const
 
 static void world_begin(struct world *w, uint64_t seed)
 {
+	char base[PATH_MAX];
+
 	memset(w, 0, sizeof(*w));
 	w->seed = w->random = seed;
 	w->op_next = 1;
-	faulty_directory(w->base, false);
+	faulty_directory(base, false);
+	memcpy(w->base, base, sizeof(base));
 	for (int i = 0; i < GALLERIES; i++) {
 		struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &w->log };
 		struct lineup_gallery_create_options create = {
@@ -101,7 +104,7 @@ static void world_begin(struct world *w, uint64_t seed)
 		struct packed *p = &w->packed[i];
 		struct lineup_gallery_info info;
 
-		snprintf(p->path, sizeof(p->path), "%s/gallery-%d", w->base, i);
+		snprintf(p->path, sizeof(p->path), "%s/gallery-%d", base, i);
 		assert_int_equal(lineup_ctx_create(&options, &p->ctx), 0);
 		p->ctx->io = &quick;
 		p->ctx->journal_seal_bytes = limits[i].seal_bytes;
