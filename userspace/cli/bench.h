@@ -13,7 +13,7 @@ enum {
 	BENCH_BATCHES_MAX = 16,    /* batch sizes of one run */
 	BENCH_ROUNDS_MIN = 7,      /* a median of fewer says too little on a shared machine */
 	BENCH_ROUNDS_MAX = 101,
-	BENCH_CALLS_MAX = 1 << 20, /* timed calls of one batch size */
+	BENCH_CALLS_MAX = 1 << 20, /* calls of one batch size whose times are kept; later ones count in the rate alone */
 	BENCH_DIM_MIN = 64,        /* below it strangers come as close as the enrolled, and the gate could not tell them apart */
 	BENCH_ROWS_MIN = 1000,
 	BENCH_FILES_MAX = 4096,    /* segments of a gallery */
@@ -164,5 +164,125 @@ int bench_gate_judge(const struct bench_sample *sample, const struct bench_match
 /* Baselines that must fail: one says everybody is enrolled, one answers at random. @sample is borrowed as their arg. */
 struct bench_matcher bench_gate_always(struct bench_sample *sample);
 struct bench_matcher bench_gate_at_random(struct bench_sample *sample);
+
+/* ---- cmd_bench.c: the run ---- */
+
+struct bench_options {
+	uint64_t rows;       /* of the gallery that is made; 0: as many as fit, up to a million */
+	uint32_t dim;
+	uint32_t k;
+	uint32_t threads;
+	uint32_t rounds;
+	uint32_t batches[BENCH_BATCHES_MAX]; /* ascending */
+	uint32_t batch_count;
+	const char *backend; /* NULL: the library's choice */
+	const char *gallery; /* an existing one, only read; NULL: one is made and removed */
+	const char *dir;     /* where it is made */
+	const char *json;
+	const char *plot;
+	double cell_seconds; /* of each batch size in each round, at least */
+	double single_seconds; /* of single enrolments, at most */
+};
+
+/* Seconds of single calls. A quantile that the number of calls cannot bear is NAN. */
+struct bench_latency {
+	uint64_t calls;
+	double p50;
+	double p99;  /* NAN under 100 calls */
+	double p999; /* NAN under 1000 calls */
+};
+
+struct bench_enrolment {
+	bool measured;
+	uint64_t rows;              /* in bulk */
+	uint32_t operations;
+	double seconds;             /* of the bulk operations, from begin to the end of commit */
+	struct bench_latency single; /* one template, from begin to the acknowledgement */
+	struct bench_latency append; /* 4 KiB and fdatasync, in turns with them */
+};
+
+/* One batch size, resident or streamed. */
+struct bench_cell {
+	bool resident;
+	uint32_t batch;
+	double rate[BENCH_ROUNDS_MAX];     /* comparisons per second; likewise the limits on them, measured just before: */
+	double ram[BENCH_ROUNDS_MAX];      /* reading the codes from memory */
+	double multiply[BENCH_ROUNDS_MAX]; /* multiplying; 0: no peak for this backend */
+	double disk[BENCH_ROUNDS_MAX];     /* reading the blocks from disk; 0 for a resident gallery */
+	double *calls;                     /* seconds of each call; sorted when the rounds are over */
+	uint64_t call_count;
+	struct bench_latency latency;
+	double reranked;                   /* rows per probe, of the last call */
+};
+
+enum bench_bound { BENCH_RAM, BENCH_MULTIPLY, BENCH_DISK };
+extern const char *const bench_bound_names[];
+
+/* A cell's medians. */
+struct bench_summary {
+	double rate;
+	double ram;
+	double multiply;
+	double disk;
+	enum bench_bound bound;  /* the lowest limit */
+	double fraction;         /* of it, median of the rounds' own */
+};
+
+struct bench_start {
+	double answer_seconds[BENCH_ROUNDS_MAX]; /* from opening the gallery to the first answer, files not in the page cache */
+	double load_seconds[BENCH_ROUNDS_MAX];   /* to make it resident, likewise */
+	double disk_rate[BENCH_ROUNDS_MAX];      /* bytes per second, measured before each */
+	uint64_t load_bytes;
+	uint64_t rss_bytes;      /* largest while streaming the largest batch */
+	bool rss_sampled;        /* looked at now and then; else the kernel's high-water mark */
+};
+
+enum { BENCH_VERDICTS_MAX = 2 * (BENCH_BATCHES_MAX + 1) + 2 };
+
+struct bench_result {
+	const struct bench_options *options;
+	char cpu[96];
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	char system[160];        /* of uname */
+	struct lineup_gallery_info gallery;
+	const char *backend;
+	const char *io;          /* of the streamed passes */
+	uint32_t threads;
+	struct bench_enrolment enrolment;
+	struct bench_verdict verdicts[BENCH_VERDICTS_MAX];
+	uint32_t verdict_count;
+	uint32_t sample_count;
+	double brute_seconds;
+	bool pass;               /* lineup passed the gate and the baselines failed it */
+	struct bench_start start;
+	struct bench_cell cells[2 * BENCH_BATCHES_MAX];
+	uint32_t cell_count;
+	double ram_rate[BENCH_ROUNDS_MAX];      /* bytes per second; medians of the limits as measured in each round */
+	double multiply_rate[BENCH_ROUNDS_MAX];
+	double disk_rate[BENCH_ROUNDS_MAX];
+	struct bench_limits limits;
+};
+
+void bench_latency_of(const double *sorted, uint64_t calls, struct bench_latency *latency);
+void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary);
+uint32_t bench_code_bytes(uint32_t dim);         /* of a row, as a pass reads them */
+double bench_block_bytes(const struct bench_result *result); /* of a row, as a streamed pass reads it from disk */
+
+struct cli;
+
+/* Each returns 0 or enum cli_exit, the reason said. */
+
+/* bench_enrol.c: makes the gallery @path and measures how fast. @append: an empty file beside it. */
+int bench_enrol(struct cli *cli, const char *path, int append, struct bench_result *result);
+/* bench_run.c: exactness, then start, then the rounds. result->pass is false if the gate did not open; nothing is timed then. */
+int bench_run(struct cli *cli, const char *path, struct bench_result *result);
+void bench_result_fini(struct bench_result *result); /* takes a zeroed one */
+/* bench_report.c */
+int bench_report_print(struct cli *cli, const struct bench_result *result);
+int bench_report_json(struct cli *cli, const struct bench_result *result);
+/* bench_plot.c: rates over batch sizes, with the limits as lines, as SVG. */
+int bench_plot(struct cli *cli, const struct bench_result *result);
+void bench_plot_write(FILE *file, const struct bench_result *result);
 
 #endif

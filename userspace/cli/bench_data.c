@@ -122,3 +122,51 @@ double bench_median(const double *values, size_t count)
 	bench_sort(sorted, count);
 	return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
+
+void bench_latency_of(const double *sorted, uint64_t calls, struct bench_latency *latency)
+{
+	latency->calls = calls;
+	latency->p50 = calls ? bench_quantile(sorted, calls, 0.5) : NAN;
+	latency->p99 = calls >= 100 ? bench_quantile(sorted, calls, 0.99) : NAN;
+	latency->p999 = calls >= 1000 ? bench_quantile(sorted, calls, 0.999) : NAN;
+}
+
+uint32_t bench_code_bytes(uint32_t dim)
+{
+	return (dim + 3) / 4 * 4;
+}
+
+double bench_block_bytes(const struct bench_result *result)
+{
+	return (double)result->gallery.scan_bytes / (double)(result->gallery.templates + result->gallery.templates_deleted);
+}
+
+const char *const bench_bound_names[] = { [BENCH_RAM] = "RAM read", [BENCH_MULTIPLY] = "multiply peak", [BENCH_DISK] = "disk read" };
+
+void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary)
+{
+	double fraction[BENCH_ROUNDS_MAX];
+	const double *limit = cell->ram;
+	struct bench_summary s = {
+		.rate = bench_median(cell->rate, rounds),
+		.ram = bench_median(cell->ram, rounds),
+		.multiply = bench_median(cell->multiply, rounds),
+		.disk = bench_median(cell->disk, rounds),
+		.bound = BENCH_RAM,
+	};
+	double lowest = s.ram;
+
+	if (s.multiply > 0 && s.multiply < lowest) {
+		limit = cell->multiply;
+		lowest = s.multiply;
+		s.bound = BENCH_MULTIPLY;
+	}
+	if (!cell->resident && s.disk < lowest) {
+		limit = cell->disk;
+		s.bound = BENCH_DISK;
+	}
+	for (uint32_t i = 0; i < rounds; i++)
+		fraction[i] = cell->rate[i] / limit[i];
+	s.fraction = bench_median(fraction, rounds);
+	*summary = s;
+}
