@@ -183,7 +183,8 @@ static void require_image(struct stage *s, const struct ledger *o, enum faulty_l
 static void require_durable(struct stage *s, const struct ledger *o)
 {
 	require_image(s, o, FAULTY_LOSE, 0);
-	for (uint64_t seed = 1; seed <= 2; seed++)
+	/* What was half synced needs more tries to come out whole. */
+	for (uint64_t seed = 1; seed <= (s->disk.failed_call == FAULTY_FDATASYNC ? 50 : 2); seed++)
 		require_image(s, o, FAULTY_RANDOM, s->at * 100 + seed);
 }
 

@@ -187,7 +187,8 @@ static int write_tail(struct lineup_segment_writer *w, struct disk_op *ops, uint
 	int err;
 
 	h->index_offset = round_up(records_end, LINEUP_PAGE_BYTES);
-	qsort(w->index, h->rows, sizeof(*w->index), compare_index);
+	if (h->rows) /* else there is no index */
+		qsort(w->index, h->rows, sizeof(*w->index), compare_index);
 	if (ops_count)
 		qsort(ops, ops_count, sizeof(*ops), compare_ops);
 	h->ops = ops_count;
