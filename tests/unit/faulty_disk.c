@@ -97,20 +97,22 @@ static void view_put(struct view *v, const char *name, int node)
 	v->entry[v->count++].node = node;
 }
 
+static void view_apply(struct view *v, const struct move *m)
+{
+	view_drop(v, m->entry.name);
+	if (m->kind == MOVE_LINK)
+		view_put(v, m->entry.name, m->entry.node);
+	else if (m->kind == MOVE_RENAME)
+		view_put(v, m->to, m->entry.node);
+}
+
 void faulty_view_make(const struct faulty_node *n, size_t moves, struct view *v)
 {
 	v->count = n->entry_count;
 	if (v->count)
 		memcpy(v->entry, n->entries, v->count * sizeof(*v->entry));
-	for (size_t i = 0; i < moves; i++) {
-		const struct move *m = &n->moves[i];
-
-		view_drop(v, m->entry.name);
-		if (m->kind == MOVE_LINK)
-			view_put(v, m->entry.name, m->entry.node);
-		else if (m->kind == MOVE_RENAME)
-			view_put(v, m->to, m->entry.node);
-	}
+	for (size_t i = 0; i < moves; i++)
+		view_apply(v, &n->moves[i]);
 }
 
 int faulty_node_find(const struct faulty_io *f, int dir, const char *name)
@@ -168,8 +170,15 @@ void faulty_node_sync(struct faulty_node *n)
 		return;
 	}
 	for (size_t i = 0; i < n->change_count; i++)
-		bytes_apply(&n->durable, &n->changes[i]);
+		if (!n->changes[i].failed)
+			bytes_apply(&n->durable, &n->changes[i]);
 	faulty_changes_forget(n);
+}
+
+void faulty_node_fail(struct faulty_node *n)
+{
+	for (size_t i = 0; i < n->change_count; i++)
+		n->changes[i].failed = true;
 }
 
 /* ---- what a cut leaves -------------------------------------------------------------------------------------------------- */
@@ -265,17 +274,44 @@ static void write_file(int dir, const char *name, const struct bytes *b)
 	close(fd);
 }
 
+/* Some of the moves; what follows a lost one under the same name is lost with it. */
+static void view_random(const struct faulty_node *n, uint64_t *seed, struct view *v)
+{
+	const char **lost = faulty_grown(NULL, 2 * n->move_count + 1, sizeof(*lost));
+	size_t count = 0;
+
+	faulty_view_make(n, 0, v);
+	for (size_t i = 0; i < n->move_count; i++) {
+		const struct move *m = &n->moves[i];
+		bool keep = faulty_random(seed) % 2;
+
+		for (size_t k = 0; k < count; k++)
+			keep &= strcmp(lost[k], m->entry.name) && strcmp(lost[k], m->to);
+		if (keep) {
+			view_apply(v, m);
+		} else {
+			lost[count++] = m->entry.name;
+			lost[count++] = m->kind == MOVE_RENAME ? m->to : m->entry.name;
+		}
+	}
+	free(lost);
+}
+
 static void write_directory(const struct faulty_io *f, int node, enum faulty_loss loss, uint64_t *seed, int dir)
 {
 	const struct faulty_node *n = &f->nodes[node];
 	size_t moves = n->move_count;
+	bool prefix = loss != FAULTY_RANDOM || faulty_random(seed) % 2;
 	struct view *v = faulty_grown(NULL, 1, sizeof(*v));
 
 	if (loss == FAULTY_LOSE || loss == FAULTY_LOSE_NAMES)
 		moves = 0;
 	else if (loss == FAULTY_RANDOM)
 		moves = faulty_random(seed) % (moves + 1);
-	faulty_view_make(n, moves, v);
+	if (prefix)
+		faulty_view_make(n, moves, v);
+	else
+		view_random(n, seed, v);
 	for (size_t i = 0; i < v->count; i++) {
 		const struct faulty_node *child = &f->nodes[v->entry[i].node];
 

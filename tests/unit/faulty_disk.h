@@ -14,6 +14,7 @@ struct bytes {
 
 struct change { /* of a file's contents, not yet durable */
 	bool truncate;
+	bool failed; /* to be synced: later syncs leave it out, a cut may find it on the disk or not */
 	size_t offset; /* of a truncation: the new size */
 	size_t size;
 	uint8_t *data;
@@ -65,6 +66,7 @@ void faulty_node_move(struct faulty_io *f, int dir, int kind, const char *name, 
 void faulty_node_change(struct faulty_node *n, bool truncate, const void *data, size_t size, size_t offset);
 void faulty_node_sync(struct faulty_node *n);
 void faulty_changes_forget(struct faulty_node *n);
+void faulty_node_fail(struct faulty_node *n); /* its sync failed */
 /* A directory's entries after the first @moves of those that are not durable. */
 void faulty_view_make(const struct faulty_node *n, size_t moves, struct view *v);
 /* An empty model, without nodes. */

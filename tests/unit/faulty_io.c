@@ -206,9 +206,9 @@ static int sync_call(struct faulty_io *f, enum faulty_call call, int fd)
 
 	if (node < 0)
 		return 0;
-	if (err && !f->nodes[node].directory)
-		faulty_changes_forget(&f->nodes[node]);
-	else if (!err)
+	if (err)
+		faulty_node_fail(&f->nodes[node]);
+	else
 		faulty_node_sync(&f->nodes[node]);
 	return err;
 }

@@ -13,9 +13,10 @@
  *	file        written bytes and sizes are in the page cache ("live") until fdatasync or fsync of the file makes them durable. Until
  *	            then a power cut keeps or loses each 512-byte sector on its own, in any version it had, and any of the sizes. The sync makes
  *	            nothing of its directory entry durable.
- *	directory   creations, renames and unlinks are durable after fsync of the directory. Until then a power cut keeps a prefix of them. A
- *	            rename is one step.
- *	failed sync what was written before a failed sync stays readable, and no later sync makes it durable (Linux marks the pages clean).
+ *	directory   creations, renames and unlinks are durable after fsync of the directory. Until then a power cut keeps some of them, those
+ *	            of one name in their order. A rename is one step.
+ *	failed sync what was written before a failed sync stays readable, and no later sync makes it durable (Linux marks the pages clean); a cut
+ *	            may find it on the disk or not.
  *
  * kill -9 keeps everything but the part of a write that had not been copied yet. Syncs are modelled only: the real ones would cost time.
  * Paths must be absolute. One thread.

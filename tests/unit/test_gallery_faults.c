@@ -160,7 +160,7 @@ static void reopen(struct stage *s, const struct ledger *o, uint32_t flags, cons
 }
 
 /* What the power leaves if it fails now is what the process believes. */
-static void require_durable(struct stage *s, const struct ledger *o)
+static void require_image(struct stage *s, const struct ledger *o, enum faulty_loss loss, uint64_t seed)
 {
 	char path[PATH_MAX + 48];
 	struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &s->log };
@@ -169,7 +169,7 @@ static void require_durable(struct stage *s, const struct ledger *o)
 
 	snprintf(image.base, sizeof(image.base), "%.4000s-image", s->base);
 	assert_int_equal(mkdir(image.base, 0700), 0);
-	faulty_image(&s->disk, FAULTY_LOSE, 0, image.base);
+	faulty_image(&s->disk, loss, seed, image.base);
 	snprintf(path, sizeof(path), "%s/gallery", image.base);
 	assert_int_equal(lineup_ctx_create(&options, &image.ctx), 0);
 	err = open_flags(image.ctx, path, 0, &image.gallery);
@@ -178,6 +178,13 @@ static void require_durable(struct stage *s, const struct ledger *o)
 	lineup_gallery_close(image.gallery);
 	lineup_ctx_destroy(image.ctx);
 	faulty_remove(image.base);
+}
+
+static void require_durable(struct stage *s, const struct ledger *o)
+{
+	require_image(s, o, FAULTY_LOSE, 0);
+	for (uint64_t seed = 1; seed <= 2; seed++)
+		require_image(s, o, FAULTY_RANDOM, s->at * 100 + seed);
 }
 
 /* After the fault is gone: nothing lost, nothing left behind, and the operation can be done, once. */
@@ -263,7 +270,9 @@ static bool fail_one(const struct scenario *scenario, const struct fault *fault,
 	require_state(&s, err ? &s.before : &s.after, "this process");
 	if (!err)
 		require_durable(&s, &s.after);
-	else if (at % 2)
+	else if (s.disk.failed_call != FAULTY_FSYNC)
+		require_durable(&s, &s.before);
+	if (err && at % 2)
 		done = try_again(&s);
 	lineup_gallery_close(s.gallery);
 	recover(&s, done ? &s.after : in_doubt(&s));

@@ -88,10 +88,13 @@ static void require_state(struct world *w, struct lineup_gallery *gallery, const
 
 static void world_begin(struct world *w, uint64_t seed)
 {
+	char base[PATH_MAX];
+
 	memset(w, 0, sizeof(*w));
 	w->seed = w->random = seed;
 	w->op_next = 1;
-	faulty_directory(w->base, false);
+	faulty_directory(base, false);
+	memcpy(w->base, base, sizeof(base));
 	for (int i = 0; i < GALLERIES; i++) {
 		struct lineup_ctx_options options = { .size = sizeof(options), .log = ledger_log_line, .log_arg = &w->log };
 		struct lineup_gallery_create_options create = {
@@ -101,7 +104,7 @@ static void world_begin(struct world *w, uint64_t seed)
 		struct packed *p = &w->packed[i];
 		struct lineup_gallery_info info;
 
-		snprintf(p->path, sizeof(p->path), "%s/gallery-%d", w->base, i);
+		snprintf(p->path, sizeof(p->path), "%s/gallery-%d", base, i);
 		assert_int_equal(lineup_ctx_create(&options, &p->ctx), 0);
 		p->ctx->io = &quick;
 		p->ctx->journal_seal_bytes = limits[i].seal_bytes;
@@ -462,6 +465,77 @@ static void a_sixty_fifth_list_is_refused(void **state)
 	world_end(&w);
 }
 
+static int enrol_one(struct world *w, const char *subject)
+{
+	float vector[LEDGER_DIM_MAX] = { 1, 2 };
+	struct lineup_enrol_batch batch = { .vectors = { vector, 1, w->model.dim, LINEUP_FLOAT32 }, .subjects = subject ? &subject : NULL };
+	struct lineup_enrol *enrol;
+
+	assert_int_equal(lineup_enrol_begin(w->packed[0].gallery, NULL, &enrol), 0);
+	assert_int_equal(lineup_enrol_add(enrol, &batch), 0);
+	return lineup_enrol_commit(enrol, NULL);
+}
+
+/* Whether the deleted subject's rows are still on the disk makes no difference. */
+static void a_number_that_is_taken_as_a_name_is_refused_while_it_has_templates(void **state)
+{
+	struct lineup_delete_options deletion = { .size = sizeof(deletion), .what = LINEUP_DELETE_SUBJECT };
+	struct lineup_gallery_info info;
+	struct world w;
+
+	(void)state;
+	for (int compacted = 0; compacted < 2; compacted++) {
+		char name[32];
+
+		world_begin(&w, 3);
+		snprintf(name, sizeof(name), "%llu", (unsigned long long)w.model.template_next + 1);
+		deletion.subject = name;
+		assert_int_equal(enrol_one(&w, name), 0);
+		assert_int_equal(enrol_one(&w, NULL), -EEXIST);
+		lineup_gallery_info(w.packed[0].gallery, &info);
+		assert_int_equal(info.templates, 1);
+		assert_int_equal(lineup_gallery_delete(w.packed[0].gallery, &deletion, NULL), 0);
+		if (compacted)
+			assert_int_equal(lineup_gallery_compact(w.packed[0].gallery, NULL, NULL, NULL), 0);
+		assert_int_equal(enrol_one(&w, NULL), 0);
+		lineup_gallery_info(w.packed[0].gallery, &info);
+		assert_int_equal(info.templates, 1);
+		assert_int_equal(info.subjects, 1);
+		assert_int_equal(lineup_gallery_check(w.packed[0].gallery, NULL, NULL), 0);
+		world_end(&w);
+	}
+}
+
+/* One op_id is one operation, of one kind. */
+static void an_op_id_of_an_operation_of_another_kind_is_refused(void **state)
+{
+	struct ledger_op enrolment = { .kind = LEDGER_ENROL, .id = 7, .seed = 7, .rows = 3 };
+	struct ledger_op deletion = { .kind = LEDGER_DELETE_TEMPLATE, .id = 8 };
+	struct ledger_result result;
+	struct world w;
+
+	(void)state;
+	world_begin(&w, 3);
+	deletion.template_id = w.model.template_next;
+	for (int i = 0; i < GALLERIES; i++) {
+		struct lineup_gallery *gallery = w.packed[i].gallery;
+		struct lineup_gallery_info info;
+
+		assert_int_equal(ledger_run(gallery, &enrolment, &result), 0);
+		deletion.id = 8;
+		enrolment.id = 7;
+		assert_int_equal(ledger_run(gallery, &deletion, &result), 0);
+		deletion.id = 7;
+		assert_int_equal(ledger_run(gallery, &deletion, &result), -EINVAL);
+		enrolment.id = 8;
+		assert_int_equal(ledger_run(gallery, &enrolment, &result), -EINVAL);
+		enrolment.id = 7;
+		lineup_gallery_info(gallery, &info);
+		assert_int_equal(info.sequence, 2);
+	}
+	world_end(&w);
+}
+
 static void another_model_is_refused(void **state)
 {
 	struct lineup_gallery_options options = { .size = sizeof(options), .model = "model-2" };
@@ -487,6 +561,8 @@ int main(void)
 		cmocka_unit_test(an_enrolment_of_no_rows_is_refused),
 		cmocka_unit_test(a_bad_row_refuses_its_batch_and_leaves_the_enrolment),
 		cmocka_unit_test(a_sixty_fifth_list_is_refused),
+		cmocka_unit_test(a_number_that_is_taken_as_a_name_is_refused_while_it_has_templates),
+		cmocka_unit_test(an_op_id_of_an_operation_of_another_kind_is_refused),
 		cmocka_unit_test(another_model_is_refused),
 	};
 

@@ -240,7 +240,11 @@ struct lineup_enrol_options {
 
 struct lineup_enrol_batch {
 	struct lineup_matrix vectors;
-	const char *const *subjects; /* [rows]; NULL: each row a subject of its own, named by its template id in decimal */
+	/*
+	 * [rows]; NULL: each row a subject of its own, named by its template id in decimal (if a subject of that name has templates already,
+	 * lineup_enrol_add or lineup_enrol_commit fails with -EEXIST: give names).
+	 */
+	const char *const *subjects;
 	const uint64_t *lists;       /* [rows] masks; NULL: on no list */
 	const int64_t *expires;      /* [rows]; NULL: never; 0: never */
 };

@@ -101,7 +101,7 @@ static int find_subjects(struct lineup_enrol *e, struct named *order, struct lin
 		err = lookup(e, order[i].hash, r, &result, fault);
 		if (err)
 			return err;
-		if (result.found && e->automatic[order[i].row])
+		if (result.live && e->automatic[order[i].row])
 			return taken(e, order[i].row, fault);
 		order[i].subject = result.found ? result.subject : NEW_SUBJECT;
 		e->subjects += !result.live;
