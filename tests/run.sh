@@ -502,9 +502,10 @@ integration_tests_under_asan_and_ubsan()
 # The tests whose programs run more than one thread. tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_topk* test_gallery*"
+	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
+	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 	if setarch -R true 2>/dev/null; then
 		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded" setarch -R
 	else
