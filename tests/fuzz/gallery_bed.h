@@ -80,7 +80,7 @@ static void bed_delete(struct lineup_gallery *gallery, uint64_t template_id)
 
 static void bed_file(const struct bed *bed, const char *name, const void *data, size_t size)
 {
-	char path[128];
+	char path[512];
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", bed->path, name);
@@ -98,7 +98,7 @@ static struct bed *bed_make(void)
 	struct lineup_gallery_create_options create = { .size = sizeof(create), .dim = BED_DIM, .model = "model-1" };
 	struct bed *bed = &bed_only;
 	struct lineup_gallery *gallery;
-	char path[128];
+	char path[512];
 	int fd;
 
 	if (bed->ctx)

@@ -281,6 +281,8 @@ TARGET static double dot(const float *a, const float *b, uint32_t dim)
 		memcpy(tail_b, b + i, (dim - i) * sizeof(*b));
 		low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(tail_a)), _mm256_cvtps_pd(_mm_loadu_ps(tail_b)), low);
 		high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(tail_a + 4)), _mm256_cvtps_pd(_mm_loadu_ps(tail_b + 4)), high);
+		explicit_bzero(tail_a, sizeof(tail_a));
+		explicit_bzero(tail_b, sizeof(tail_b));
 	}
 	low = _mm256_add_pd(low, high); /* 0+4 1+5 2+6 3+7 */
 	quarter = _mm_add_pd(_mm256_castpd256_pd128(low), _mm256_extractf128_pd(low, 1)); /* (0+4)+(2+6) (1+5)+(3+7) */

@@ -31,11 +31,10 @@ static int check_setup(struct lineup_ctx *ctx, struct lineup_search_setup *setup
 
 static int create_workers(struct lineup_searcher *s)
 {
-	uint32_t record_bytes = sizeof(struct disk_record);
+	struct lineup_shape shape;
 
-	for (uint32_t i = 0; i < s->snapshot->segment_count; i++)
-		if (s->snapshot->segments[i].shape.record_bytes > record_bytes)
-			record_bytes = s->snapshot->segments[i].shape.record_bytes;
+	lineup_shape_init(&shape, s->snapshot->dim, s->snapshot->store, 1);
+	s->record_bytes = shape.record_bytes;
 	s->workers = calloc(s->threads, sizeof(*s->workers));
 	if (!s->workers)
 		return -ENOMEM;
@@ -44,7 +43,7 @@ static int create_workers(struct lineup_searcher *s)
 
 		w->searcher = s;
 		w->index = i;
-		w->record = aligned_alloc(64, round_up(record_bytes, 64));
+		w->record = aligned_alloc(64, round_up(s->record_bytes, 64));
 		w->vector = calloc(s->snapshot->dim, sizeof(*w->vector));
 		if (!w->record || !w->vector)
 			return -ENOMEM;
@@ -155,6 +154,10 @@ void lineup_searcher_destroy(struct lineup_searcher *s)
 	for (uint32_t i = 0; i < s->selects_ready; i++)
 		pthread_mutex_destroy(&s->selects[i].mutex);
 	for (uint32_t i = 0; s->workers && i < s->threads; i++) {
+		if (s->workers[i].record) /* a template, which is other people's as well */
+			explicit_bzero(s->workers[i].record, s->record_bytes);
+		if (s->workers[i].vector)
+			explicit_bzero(s->workers[i].vector, s->snapshot->dim * sizeof(*s->workers[i].vector));
 		free(s->workers[i].record);
 		free(s->workers[i].vector);
 	}
@@ -193,31 +196,6 @@ static int settle_residency(struct lineup_searcher *s, uint64_t passes)
 	err = lineup_searcher_load(s);
 	s->load_refused = err == -ENOMEM;
 	return s->load_refused ? 0 : err;
-}
-
-/* Turns the selections of a pass into candidates with names. */
-static int deliver(struct lineup_searcher *s, struct lineup_candidate *candidates, uint32_t *counts)
-{
-	struct lineup_worker *worker = &s->workers[0];
-
-	for (uint32_t p = 0; p < s->batch; p++) {
-		const struct lineup_topk *exact = &s->selects[p].exact;
-		struct lineup_candidate *row = candidates + (size_t)p * s->options->k;
-
-		for (uint32_t i = 0; i < exact->count; i++) {
-			const struct disk_record *record;
-			int err = lineup_worker_record(worker, &exact->heap[i], &record);
-
-			if (err)
-				return err;
-			row[i].template_id = exact->heap[i].template_id;
-			row[i].score = exact->heap[i].score;
-			memset(row[i].subject, 0, sizeof(row[i].subject));
-			memcpy(row[i].subject, record->name, record->name_bytes);
-		}
-		counts[p] = exact->count;
-	}
-	return 0;
 }
 
 static void add_facts(struct lineup_searcher *s, struct lineup_search_facts *facts)
@@ -268,9 +246,9 @@ static int run_batches(struct lineup_searcher *s, const struct lineup_matrix *pr
 		if (err)
 			break;
 		atomic_store(&s->error, 0);
+		s->candidates = candidates + first * s->options->k;
+		s->counts = counts + first;
 		err = lineup_searcher_pass(s, &facts->seconds_scan, &facts->seconds_rerank);
-		if (!err)
-			err = deliver(s, candidates + first * s->options->k, counts + first);
 		add_facts(s, facts);
 	}
 	lineup_probe_set_erase(&s->probes);

@@ -25,7 +25,7 @@ struct lineup_unit {
 struct lineup_worker {
 	struct lineup_searcher *searcher;
 	uint32_t index;
-	struct disk_record *record; /* scratch, the largest record of any segment */
+	struct disk_record *record; /* [record_bytes] scratch */
 	float *vector;              /* [dim] scratch for float16 */
 	/* What it is scanning. */
 	const struct lineup_segment *segment;
@@ -43,6 +43,7 @@ struct lineup_searcher {
 	uint32_t threads;
 	enum lineup_residency residency;
 	uint32_t k_max;
+	uint32_t record_bytes;      /* of this dimension and storage */
 	uint32_t probes_max;        /* that share a pass, after LINEUP_STATE_BYTES_MAX */
 	uint64_t memory_max;
 	lineup_progress_fn *progress;
@@ -62,6 +63,8 @@ struct lineup_searcher {
 	/* The pass that runs. */
 	const struct lineup_search_options *options;
 	int64_t now;
+	struct lineup_candidate *candidates; /* [batch][options->k] the caller's */
+	uint32_t *counts;                /* [batch] the caller's */
 	uint32_t batch;                  /* probes in it */
 	uint64_t progress_total;
 	atomic_ullong progress_bytes;
@@ -81,7 +84,7 @@ void lineup_searcher_unload(struct lineup_searcher *searcher);
 
 /* search_pass.c */
 
-/* Runs one pass for the probes in searcher->probes and re-ranks: the selections' exact heaps hold the result, sorted. */
+/* Runs one pass for the probes in searcher->probes, re-ranks, and fills searcher->candidates and counts. */
 int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank);
 /* The record of @entry: in memory, or read into the worker's scratch. Valid until the worker's next. */
 int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record);

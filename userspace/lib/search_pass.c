@@ -2,6 +2,7 @@
 // One pass: every thread takes blocks, scans them, and puts what passes into the probes' selections; then the re-ranking.
 #include <fcntl.h>
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 #include "search.h"
@@ -269,6 +270,29 @@ static void scan_thread(void *arg, uint32_t thread)
 	scan_memory(worker);
 }
 
+/* Gives the caller one probe's candidates, with their names. */
+static int deliver(struct lineup_worker *worker, uint32_t probe)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	struct lineup_topk *exact = &searcher->selects[probe].exact;
+	struct lineup_candidate *row = searcher->candidates + (size_t)probe * searcher->options->k;
+
+	lineup_topk_finish(exact);
+	for (uint32_t i = 0; i < exact->count; i++) {
+		const struct disk_record *record;
+		int err = lineup_worker_record(worker, &exact->heap[i], &record);
+
+		if (err)
+			return err;
+		row[i].template_id = exact->heap[i].template_id;
+		row[i].score = exact->heap[i].score;
+		memset(row[i].subject, 0, sizeof(row[i].subject));
+		memcpy(row[i].subject, record->name, record->name_bytes);
+	}
+	searcher->counts[probe] = exact->count;
+	return 0;
+}
+
 static void rerank_thread(void *arg, uint32_t thread)
 {
 	struct lineup_searcher *searcher = arg;
@@ -278,9 +302,10 @@ static void rerank_thread(void *arg, uint32_t thread)
 	while ((probe = atomic_fetch_add(&searcher->select_next, 1)) < searcher->batch && !lineup_searcher_failed(searcher)) {
 		int err = rerank_probe(worker, probe);
 
+		if (!err)
+			err = deliver(worker, probe);
 		if (err)
 			lineup_searcher_fail(searcher, err);
-		lineup_topk_finish(&searcher->selects[probe].exact);
 	}
 }
 
