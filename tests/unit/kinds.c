@@ -87,7 +87,8 @@ static void fill_equal(struct rng *rng, struct lineup_matrix *rows, struct lineu
 
 	fill_random(rng, rows, probes);
 	for (uint64_t r = 0; r < rows->rows; r++)
-		blend(rows_at(rows, r), rows->dim, rng_below(rng, 8) ? 1 : -1, rows_at(&originals, rng_below(rng, 5)), 0, rows_at(rows, r));
+		blend(rows_at(rows, r), rows->dim, rng_below(rng, 8) ? 1 : -1, rows_at(&originals, rng_below(rng, 5)), 0,
+		      rows_at(rows, r));
 	for (uint64_t p = 0; p + 1 < probes->rows; p += 2)
 		memcpy(rows_at(probes, p), rows_at(&originals, p % 5), rows->dim * sizeof(float));
 	rows_free(&originals);

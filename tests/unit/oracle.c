@@ -302,8 +302,8 @@ static long double half_ulp(float value)
 #define SLACK 1e-12L
 
 /* What a template that is not reported may truly score: no more than its subject's candidate, or else than the last one. */
-static long double ceiling(const struct oracle_row *r, enum lineup_search_per per, const struct lineup_candidate *candidates, uint32_t count,
-			   long double floor)
+static long double ceiling(const struct oracle_row *r, enum lineup_search_per per, const struct lineup_candidate *candidates,
+			   uint32_t count, long double floor)
 {
 	for (uint32_t i = 0; per == LINEUP_PER_SUBJECT && i < count; i++)
 		if (!strcmp(candidates[i].subject, r->name))
@@ -320,8 +320,8 @@ static uint32_t candidate_of(const struct lineup_candidate *candidates, uint32_t
 	return i;
 }
 
-const char *oracle_doubt(const struct oracle *oracle, const float *probe, uint64_t sequence, const struct lineup_search_options *options,
-			 const struct lineup_candidate *candidates, uint32_t count)
+const char *oracle_doubt(const struct oracle *oracle, const float *probe, uint64_t sequence,
+			 const struct lineup_search_options *options, const struct lineup_candidate *candidates, uint32_t count)
 {
 	long double floor = -INFINITY;
 	uint32_t found = 0;

@@ -72,12 +72,12 @@ uint32_t oracle_verify(const struct oracle *oracle, const float *probe, uint64_t
 		       struct lineup_candidate *candidate);
 
 /*
- * The second opinion, in long double and without regard to any order of additions: each of @candidates is within half a unit in the last
- * place (and 1e-12) of its true score, and no template (or subject) that may be reported but is not truly scores above the last
- * one by more. Returns NULL, or what is wrong (static).
+ * The second opinion, in long double and without regard to any order of additions: each of @candidates is within half a unit in
+ * the last place (and 1e-12) of its true score, and no template (or subject) that may be reported but is not truly scores above the
+ * last one by more. Returns NULL, or what is wrong (static).
  */
-const char *oracle_doubt(const struct oracle *oracle, const float *probe, uint64_t sequence, const struct lineup_search_options *options,
-			 const struct lineup_candidate *candidates, uint32_t count);
+const char *oracle_doubt(const struct oracle *oracle, const float *probe, uint64_t sequence,
+			 const struct lineup_search_options *options, const struct lineup_candidate *candidates, uint32_t count);
 /* The same for normalisation: @stored against row @row of @m. */
 const char *oracle_doubt_normalised(const struct lineup_matrix *m, uint64_t row, const float *stored);
 

@@ -118,16 +118,16 @@ void probes_fini(struct probes *p);
 
 struct lineup_searcher *bed_searcher(struct bed *bed, const struct lineup_search_setup *setup);
 /* A search whose every answer must be the oracle's, bit for bit; fails the test with seed, story and difference. */
-void bed_search(struct bed *bed, struct lineup_searcher *searcher, const struct lineup_search_setup *setup, const struct probes *probes,
-		const struct lineup_search_options *options);
+void bed_search(struct bed *bed, struct lineup_searcher *searcher, const struct lineup_search_setup *setup,
+		const struct probes *probes, const struct lineup_search_options *options);
 /* Likewise, with a searcher of its own. */
 void bed_check(struct bed *bed, const struct lineup_search_setup *setup, const struct probes *probes,
 	       const struct lineup_search_options *options);
 /* The oracle_doubt of the oracle's own answer for one probe: with equal bits it holds for the library as well. */
 void bed_doubt(struct bed *bed, const struct probes *probes, uint32_t probe, const struct lineup_search_options *options);
 /* What differs, into @why, or false. */
-bool candidates_differ(const struct lineup_candidate *want, uint32_t want_count, const struct lineup_candidate *have, uint32_t have_count,
-		       char *why, size_t why_size);
+bool candidates_differ(const struct lineup_candidate *want, uint32_t want_count, const struct lineup_candidate *have,
+		       uint32_t have_count, char *why, size_t why_size);
 
 /* ---- a process of its own ---- */
 

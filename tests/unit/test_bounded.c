@@ -34,7 +34,8 @@ static int enrol(void *arg)
 	struct lineup_enrol *operation;
 	struct lineup_ctx *ctx;
 
-	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) || CHILD_WRONG(lineup_gallery_create(ctx, path, &create, &gallery) == 0))
+	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) ||
+	    CHILD_WRONG(lineup_gallery_create(ctx, path, &create, &gallery) == 0))
 		return 1;
 	if (CHILD_WRONG(lineup_enrol_begin(gallery, NULL, &operation) == 0))
 		return 1;
@@ -109,10 +110,12 @@ static int search(void *arg)
 	    CHILD_WRONG(lineup_searcher_create(gallery, &job->setup, &searcher) == 0))
 		return 1;
 	for (uint32_t i = 0; i < 2; i++)
-		if (CHILD_WRONG(lineup_search(searcher, &probes, &OPTIONS(.k = K, .per = LINEUP_PER_TEMPLATE), candidates, counts, &facts) == 0))
+		if (CHILD_WRONG(lineup_search(searcher, &probes, &OPTIONS(.k = K, .per = LINEUP_PER_TEMPLATE), candidates, counts,
+					      &facts) == 0))
 			return 1;
 	peak = status_kib("VmHWM");
-	if (CHILD_WRONG(!facts.resident) || CHILD_WRONG(facts.rows == (uint64_t)job->copies * BATCH) || CHILD_WRONG(facts.bytes_read > 0))
+	if (CHILD_WRONG(!facts.resident) || CHILD_WRONG(facts.rows == (uint64_t)job->copies * BATCH) ||
+	    CHILD_WRONG(facts.bytes_read > 0))
 		return 1;
 	if (copies_of_the_first_row(candidates, counts[0], job))
 		return 1;
@@ -171,8 +174,10 @@ static void a_small_ring_is_all_that_a_pass_takes(void **state)
 {
 	uint32_t copies = 6;
 	/* 4 MiB of ring, and as much again for everything else; the codes are 84 MiB. */
-	struct job job = { .setup = SETUP(.residency = LINEUP_STREAMED, .stream_bytes = 4 << 20, .threads = 1, .probes_max = 1), .probes = 1,
-			   .copies = copies, .growth_kib_max = 8 << 10 };
+	struct job job = { .setup = SETUP(.residency = LINEUP_STREAMED, .stream_bytes = 4 << 20, .threads = 1, .probes_max = 1),
+			   .probes = 1,
+			   .copies = copies,
+			   .growth_kib_max = 8 << 10 };
 
 	(void)state;
 	begin(512 << 20);

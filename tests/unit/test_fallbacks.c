@@ -72,7 +72,8 @@ static int wrong_answers(struct fixture *f, const struct lineup_candidate *candi
 {
 	for (uint32_t p = 0; p < PROBES; p++) {
 		struct lineup_candidate want[K];
-		uint32_t count = oracle_pick(&f->bed->oracle, &f->probes.rankings[p], f->bed->sequence, &OPTIONS(.k = K, .now = 1000), want);
+		uint32_t count = oracle_pick(&f->bed->oracle, &f->probes.rankings[p], f->bed->sequence,
+					     &OPTIONS(.k = K, .now = 1000), want);
 		char why[400];
 
 		if (candidates_differ(want, count, candidates + p * K, counts[p], why, sizeof(why))) {
@@ -174,20 +175,32 @@ static int forbid_uring_enosys(void)
 
 static void a_forbidden_io_uring_gives_way_to_pread(void **state)
 {
-	search_under(&(struct ban){ .fixture = *state, .forbid = forbid_uring_eperm, .residency = LINEUP_STREAMED, .warning = "io_uring",
-				    .reads_by = "pread" }, "io_uring");
+	search_under(&(struct ban){ .fixture = *state,
+				    .forbid = forbid_uring_eperm,
+				    .residency = LINEUP_STREAMED,
+				    .warning = "io_uring",
+				    .reads_by = "pread" },
+		     "io_uring");
 }
 
 static void a_kernel_without_io_uring_gives_way_to_pread(void **state)
 {
-	search_under(&(struct ban){ .fixture = *state, .forbid = forbid_uring_enosys, .residency = LINEUP_STREAMED, .warning = "io_uring",
-				    .reads_by = "pread" }, "io_uring");
+	search_under(&(struct ban){ .fixture = *state,
+				    .forbid = forbid_uring_enosys,
+				    .residency = LINEUP_STREAMED,
+				    .warning = "io_uring",
+				    .reads_by = "pread" },
+		     "io_uring");
 }
 
 static void a_resident_load_without_io_uring_works(void **state)
 {
-	search_under(&(struct ban){ .fixture = *state, .forbid = forbid_uring_eperm, .residency = LINEUP_RESIDENT, .warning = "io_uring",
-				    .reads_by = "memory" }, "io_uring");
+	search_under(&(struct ban){ .fixture = *state,
+				    .forbid = forbid_uring_eperm,
+				    .residency = LINEUP_RESIDENT,
+				    .warning = "io_uring",
+				    .reads_by = "memory" },
+		     "io_uring");
 }
 
 static int forbid_uring_enter(void)
@@ -209,7 +222,8 @@ static int search_with_dead_ring(void *arg)
 
 	if (forbid_uring_enter())
 		return SKIPPED;
-	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) || CHILD_WRONG(lineup_gallery_open(ctx, f->bed->path, NULL, &gallery) == 0))
+	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) ||
+	    CHILD_WRONG(lineup_gallery_open(ctx, f->bed->path, NULL, &gallery) == 0))
 		return 1;
 	err = lineup_searcher_create(gallery, &setup, &searcher);
 	if (CHILD_WRONG(err == 0))
@@ -273,7 +287,7 @@ static int search_unlocked(void *arg)
 		status = CHILD_WRONG(messages_with(&messages, "swap") == 1);
 	/* Buffers, or the whole ring where the kernel accounts that as well. */
 	if (!status)
-		status = CHILD_WRONG(messages_with(&messages, "stream: buffers") + messages_with(&messages, "io_uring is not") == 1);
+		status = CHILD_WRONG(messages_with(&messages, "buffers of") + messages_with(&messages, "io_uring is not") == 1);
 	if (!status)
 		status = CHILD_WRONG(messages.warnings == 2);
 	for (uint32_t i = 0; status && i < messages.count; i++)
@@ -306,7 +320,11 @@ static void no_o_direct_reads_through_the_page_cache(void **state)
 	struct lineup_io io = lineup_io_system;
 
 	io.open = open_without_direct;
-	search_under(&(struct ban){ .fixture = *state, .io = &io, .residency = LINEUP_STREAMED, .warning = "O_DIRECT", .reads_by = "io_uring" },
+	search_under(&(struct ban){ .fixture = *state,
+				    .io = &io,
+				    .residency = LINEUP_STREAMED,
+				    .warning = "O_DIRECT",
+				    .reads_by = "io_uring" },
 		     "O_DIRECT");
 }
 
@@ -345,8 +363,12 @@ static int forbid_huge_pages(void)
 
 static void no_huge_pages_is_told_once(void **state)
 {
-	search_under(&(struct ban){ .fixture = *state, .forbid = forbid_huge_pages, .residency = LINEUP_RESIDENT, .warning = "huge pages",
-				    .reads_by = "memory" }, "madvise");
+	search_under(&(struct ban){ .fixture = *state,
+				    .forbid = forbid_huge_pages,
+				    .residency = LINEUP_RESIDENT,
+				    .warning = "huge pages",
+				    .reads_by = "memory" },
+		     "madvise");
 }
 
 /* ---- memory ---- */
@@ -368,7 +390,8 @@ static int search_cramped(void *arg)
 	if (!statm || fscanf(statm, "%lu", &pages) != 1)
 		return SKIPPED;
 	fclose(statm);
-	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) || CHILD_WRONG(lineup_gallery_open(ctx, ban.fixture->bed->path, NULL, &gallery) == 0))
+	if (CHILD_WRONG(lineup_ctx_create(NULL, &ctx) == 0) ||
+	    CHILD_WRONG(lineup_gallery_open(ctx, ban.fixture->bed->path, NULL, &gallery) == 0))
 		return 1;
 	if (CHILD_WRONG(lineup_searcher_create(gallery, &setup, &searcher) == 0))
 		return 1;

@@ -99,7 +99,8 @@ static void mappings_read(void)
 		char perms[8] = "";
 		int name_at = 0;
 
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %*s %*s %*s %n", &m->start, &m->end, perms, &name_at) == 3 && name_at) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %*s %*s %*s %n", &m->start, &m->end, perms, &name_at) == 3 &&
+		    name_at) {
 			assert_true(++mapping_count < MAPPINGS_MAX);
 			m->writable = perms[1] == 'w';
 			m->dontdump = false;
@@ -131,7 +132,8 @@ static void scan_mapping(const struct mapping *m, struct found *found)
 		found->places++;
 		found->undumped += m->dontdump;
 		if (!m->dontdump)
-			snprintf(found->where, sizeof(found->where), "%s in %" PRIxPTR "-%" PRIxPTR " %s", needle->what, m->start, m->end, m->name);
+			snprintf(found->where, sizeof(found->where), "%s in %" PRIxPTR "-%" PRIxPTR " %s", needle->what, m->start,
+				 m->end, m->name);
 	}
 	explicit_bzero(vault->chunk, sizeof(vault->chunk));
 }
@@ -213,8 +215,9 @@ static int set_up(void **state)
 	f->bed->story = "private";
 	rows = rows_random(&rng, ROWS, DIM);
 	bed_enrol(f->bed, &rows, 0, ROWS - 20, NULL, NULL, NULL);
-	bed_enrol(f->bed, &rows, ROWS - 20, 20, (const char *[20]){ "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a", "a",
-								   "a", "a", "a", "a", "a" }, NULL, NULL);
+	bed_enrol(f->bed, &rows, ROWS - 20, 20, (const char *[20]){ "a", "a", "a", "a", "a", "a", "a", "a", "a", "a",
+								    "a", "a", "a", "a", "a", "a", "a", "a", "a", "a" },
+		  NULL, NULL);
 	rows_free(&rows);
 	*state = f;
 	return 0;
@@ -272,8 +275,8 @@ static void no_copy_of_a_probe_is_left_after_a_search(void **state)
 	struct fixture *f = *state;
 
 	for (uint32_t i = 0; i < f->backends.count * 4; i++) {
-		struct lineup_search_setup setup = SETUP(.backend = f->backends.name[i / 4], .threads = i % 2 ? 3 : 1, .stream_bytes = 4 << 20,
-							 .candidates_max = candidates[i / 2 % 2],
+		struct lineup_search_setup setup = SETUP(.backend = f->backends.name[i / 4], .threads = i % 2 ? 3 : 1,
+							 .stream_bytes = 4 << 20, .candidates_max = candidates[i / 2 % 2],
 							 .residency = i % 4 == 1 || i % 4 == 2 ? LINEUP_RESIDENT : LINEUP_STREAMED);
 
 		assert_int_equal(search(f, &setup, &f->probes), 0);
@@ -283,7 +286,9 @@ static void no_copy_of_a_probe_is_left_after_a_search(void **state)
 
 static void no_copy_is_left_after_a_search_of_several_passes(void **state)
 {
-	assert_int_equal(search(*state, &SETUP(.threads = 2, .probes_max = 1, .stream_bytes = 4 << 20), &((struct fixture *)*state)->probes), 0);
+	assert_int_equal(
+		search(*state, &SETUP(.threads = 2, .probes_max = 1, .stream_bytes = 4 << 20), &((struct fixture *)*state)->probes),
+		0);
 }
 
 static bool stop(void *arg, uint64_t done, uint64_t total)
@@ -298,7 +303,8 @@ static void no_copy_is_left_after_a_search_that_is_stopped(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(search(f, &SETUP(.threads = 1, .stream_bytes = 4 << 20, .residency = LINEUP_STREAMED, .progress = stop), &f->probes),
+	assert_int_equal(search(f, &SETUP(.threads = 1, .stream_bytes = 4 << 20, .residency = LINEUP_STREAMED, .progress = stop),
+				&f->probes),
 			 -ECANCELED);
 }
 
@@ -379,7 +385,8 @@ static bool die(void *arg, uint64_t done, uint64_t total)
 
 static _Noreturn void search_and_die(struct fixture *f)
 {
-	struct lineup_search_setup setup = SETUP(.threads = 1, .stream_bytes = 4 << 20, .residency = LINEUP_STREAMED, .progress = die);
+	struct lineup_search_setup setup = SETUP(.threads = 1, .stream_bytes = 4 << 20, .residency = LINEUP_STREAMED,
+						 .progress = die);
 	struct lineup_candidate candidates[PROBES * K];
 	struct lineup_searcher *searcher;
 	uint32_t counts[PROBES];

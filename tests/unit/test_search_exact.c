@@ -53,8 +53,8 @@ static struct lineup_search_setup random_setup(struct rng *rng)
 
 	return SETUP(.backend = backends.name[rng_below(rng, backends.count)], .threads = threads[rng_below(rng, 3)],
 		     .residency = (enum lineup_residency)rng_below(rng, 3), .stream_bytes = rng_below(rng, 4) ? 4 << 20 : 0,
-		     .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))], .probes_max = share[rng_below(rng, ARRAY_SIZE(share))],
-		     .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX);
+		     .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))],
+		     .probes_max = share[rng_below(rng, ARRAY_SIZE(share))], .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX);
 }
 
 /* A threshold at, just above or near what the probes' rows score. */
@@ -252,8 +252,8 @@ static void every_combination_gives_the_same_bits(void **state)
 	for (uint32_t i = 0; i < backends.count * 3 * 3 * 2 * 3; i++) {
 		uint32_t at = i / backends.count;
 		struct lineup_search_setup setup = SETUP(.backend = backends.name[i % backends.count], .threads = threads[at % 3],
-							 .residency = (enum lineup_residency)(at / 3 % 3), .stream_bytes = ring[at / 9 % 2],
-							 .candidates_max = candidates[at / 18]);
+							 .residency = (enum lineup_residency)(at / 3 % 3),
+							 .stream_bytes = ring[at / 9 % 2], .candidates_max = candidates[at / 18]);
 		struct lineup_search_options options = OPTIONS(.k = 10, .per = (enum lineup_search_per)(i % 2));
 
 		if (test_scale() < 1 && rng_unit(&rng) > test_scale())

@@ -60,7 +60,9 @@ static int tear_down(void **state)
 static void check(struct fixture *f, const struct lineup_search_options *options)
 {
 	for (uint32_t i = 0; i < 2 * f->backends.count; i++)
-		bed_check(f->bed, &SETUP(.backend = f->backends.name[i / 2], .threads = 1 + i % 2, .stream_bytes = 4 << 20, .k_max = LINEUP_K_MAX),
+		bed_check(f->bed,
+			  &SETUP(.backend = f->backends.name[i / 2], .threads = 1 + i % 2, .stream_bytes = 4 << 20,
+				 .k_max = LINEUP_K_MAX),
 			  &f->probes, options);
 }
 
@@ -138,7 +140,8 @@ static void thresholds_at_the_ends_pass_all_or_none(void **state)
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(thresholds); i++) {
 		check(f, &OPTIONS(.k = 40, .flags = LINEUP_SEARCH_THRESHOLD, .threshold = thresholds[i]));
-		check(f, &OPTIONS(.k = ROWS, .per = LINEUP_PER_TEMPLATE, .flags = LINEUP_SEARCH_THRESHOLD, .threshold = thresholds[i]));
+		check(f, &OPTIONS(.k = ROWS, .per = LINEUP_PER_TEMPLATE, .flags = LINEUP_SEARCH_THRESHOLD,
+				  .threshold = thresholds[i]));
 	}
 	/* Without its flag it means nothing. */
 	check(f, &OPTIONS(.k = 40, .threshold = 2));
@@ -343,8 +346,8 @@ static void a_search_that_is_stopped_is_cancelled(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t calls = 0;
-	struct lineup_searcher *searcher = bed_searcher(f->bed, &SETUP(.threads = 1, .residency = LINEUP_STREAMED, .progress = refuse_progress,
-								       .progress_arg = &calls));
+	struct lineup_searcher *searcher = bed_searcher(
+		f->bed, &SETUP(.threads = 1, .residency = LINEUP_STREAMED, .progress = refuse_progress, .progress_arg = &calls));
 	struct lineup_candidate candidates[PROBES * 3];
 	uint32_t counts[PROBES];
 

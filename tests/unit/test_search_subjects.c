@@ -42,7 +42,8 @@ static void check_all(struct bed *bed, const struct lineup_matrix *probe, uint32
 	probes_init(&probes, bed, probe);
 	for (uint32_t i = 0; i < backends.count * ARRAY_SIZE(candidates) * 2; i++) {
 		struct lineup_search_setup setup = SETUP(.backend = backends.name[i % backends.count], .stream_bytes = 4 << 20,
-							 .threads = 1 + i % 2 * 2, .k_max = k, .candidates_max = candidates[i / 2 % 4]);
+							 .threads = 1 + i % 2 * 2, .k_max = k,
+							 .candidates_max = candidates[i / 2 % 4]);
 		struct lineup_search_options options = OPTIONS(.k = k, .per = LINEUP_PER_SUBJECT);
 
 		bed_check(bed, &setup, &probes, &options);

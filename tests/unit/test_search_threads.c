@@ -51,8 +51,8 @@ static void lock_state(struct town *town, uint64_t sequence)
 	}
 }
 
-static bool answers_are_right(struct reader *r, const struct lineup_search_options *options, const struct lineup_candidate *candidates,
-			      const uint32_t *counts, uint64_t sequence)
+static bool answers_are_right(struct reader *r, const struct lineup_search_options *options,
+			      const struct lineup_candidate *candidates, const uint32_t *counts, uint64_t sequence)
 {
 	char why[400];
 	bool right = true;
@@ -64,7 +64,8 @@ static bool answers_are_right(struct reader *r, const struct lineup_search_optio
 		uint32_t count = oracle_pick(&r->town->bed->oracle, &r->probes.rankings[p], sequence, options, want);
 
 		if (candidates_differ(want, count, candidates + p * K, counts[p], why, sizeof(why))) {
-			snprintf(r->wrong, sizeof(r->wrong), "reader %u, probe %u, state %" PRIu64 ": %s", r->number, p, sequence, why);
+			snprintf(r->wrong, sizeof(r->wrong), "reader %u, probe %u, state %" PRIu64 ": %s", r->number, p, sequence,
+				 why);
 			right = false;
 		}
 	}
@@ -77,8 +78,9 @@ static bool search_now(struct reader *r, struct lineup_gallery *gallery)
 {
 	const struct backends *backends = &r->town->backends;
 	struct lineup_search_setup setup = SETUP(.backend = backends->name[rng_below(&r->rng, backends->count)],
-						 .threads = 1 + rng_below(&r->rng, 3), .residency = (enum lineup_residency)rng_below(&r->rng, 3),
-						 .stream_bytes = 4 << 20, .probes_max = 8, .candidates_max = rng_below(&r->rng, 2) ? 0 : 2);
+						 .threads = 1 + rng_below(&r->rng, 3),
+						 .residency = (enum lineup_residency)rng_below(&r->rng, 3), .stream_bytes = 4 << 20,
+						 .probes_max = 8, .candidates_max = rng_below(&r->rng, 2) ? 0 : 2);
 	struct lineup_search_options options = OPTIONS(.k = K, .now = 1000, .per = (enum lineup_search_per)rng_below(&r->rng, 2));
 	struct lineup_searcher *searcher;
 	bool right = true;
@@ -90,11 +92,12 @@ static bool search_now(struct reader *r, struct lineup_gallery *gallery)
 		struct lineup_search_facts facts;
 		uint32_t counts[PROBES];
 
-		right = !reader_fails(r, "search", lineup_search(searcher, &r->town->probe_rows, &options, candidates, counts, &facts)) &&
+		right = !reader_fails(r, "search",
+				      lineup_search(searcher, &r->town->probe_rows, &options, candidates, counts, &facts)) &&
 			answers_are_right(r, &options, candidates, counts, facts.sequence);
 		if (right && facts.sequence < r->sequence) {
-			snprintf(r->wrong, sizeof(r->wrong), "reader %u went back from state %" PRIu64 " to %" PRIu64, r->number, r->sequence,
-				 facts.sequence);
+			snprintf(r->wrong, sizeof(r->wrong), "reader %u went back from state %" PRIu64 " to %" PRIu64, r->number,
+				 r->sequence, facts.sequence);
 			right = false;
 		}
 		r->states += facts.sequence != r->sequence;
@@ -117,7 +120,8 @@ static void *read_and_refresh(void *arg)
 		if (right && !rng_below(&r->rng, 8)) {
 			lineup_gallery_close(gallery);
 			gallery = NULL;
-			right = !reader_fails(r, "open again", lineup_gallery_open(r->town->bed->ctx, r->town->bed->path, NULL, &gallery));
+			right = !reader_fails(r, "open again",
+					      lineup_gallery_open(r->town->bed->ctx, r->town->bed->path, NULL, &gallery));
 		} else if (right) {
 			right = !reader_fails(r, "refresh", lineup_gallery_refresh(gallery));
 		}

@@ -76,7 +76,8 @@ static uint32_t expected(const struct world *w, uint32_t k, bool distinct, float
 		for (uint32_t i = 0; i < w->count; i++) {
 			const struct lineup_entry *e = &w->rows[i];
 
-			if (!used[i] && e->score >= threshold && !(distinct && seen[e->subject]) && (!best || e->score > best->score))
+			if (!used[i] && e->score >= threshold && !(distinct && seen[e->subject]) &&
+			    (!best || e->score > best->score))
 				best = e;
 		}
 		if (!best)
@@ -90,9 +91,12 @@ static uint32_t expected(const struct world *w, uint32_t k, bool distinct, float
 
 static void select_and_compare(struct world *w, uint32_t k, bool distinct, uint32_t candidates_max, const float *threshold)
 {
-	struct lineup_entry *bounds = calloc(k, sizeof(*bounds)), *exact = calloc(k, sizeof(*exact)), *want = calloc(k, sizeof(*want));
+	struct lineup_entry *bounds = calloc(k, sizeof(*bounds)), *exact = calloc(k, sizeof(*exact)),
+			    *want = calloc(k, sizeof(*want));
 	struct lineup_entry *candidates = calloc(candidates_max, sizeof(*candidates));
-	struct lineup_select select = { .bounds.heap = bounds, .exact.heap = exact, .candidates = candidates, .candidate_max = candidates_max };
+	struct lineup_select select = {
+		.bounds.heap = bounds, .exact.heap = exact, .candidates = candidates, .candidate_max = candidates_max
+	};
 	uint32_t count;
 
 	assert_true(bounds && exact && want && candidates);
@@ -180,7 +184,9 @@ static void rows_that_cannot_enter_are_not_scored(void **state)
 static void a_failed_score_fails_the_selection(void **state)
 {
 	struct lineup_entry heaps[2], candidates[8], entry = { .template_id = 1 };
-	struct lineup_select select = { .bounds.heap = heaps, .exact.heap = heaps + 1, .candidates = candidates, .candidate_max = 8 };
+	struct lineup_select select = {
+		.bounds.heap = heaps, .exact.heap = heaps + 1, .candidates = candidates, .candidate_max = 8
+	};
 
 	(void)state;
 	lineup_select_begin(&select, 1, true, NULL);

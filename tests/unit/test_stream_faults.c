@@ -229,8 +229,8 @@ static void search_must_work(struct fixture *f, struct lineup_searcher *searcher
 }
 
 /* A search that fails with @err, says why once, naming file and offset, and gives no candidate. */
-static void search_must_fail(struct fixture *f, struct lineup_searcher *searcher, const struct lineup_search_options *options, int err,
-			     const char *reason)
+static void search_must_fail(struct fixture *f, struct lineup_searcher *searcher, const struct lineup_search_options *options,
+			     int err, const char *reason)
 {
 	struct lineup_search_facts facts, facts_before;
 	struct lineup_candidate candidates[PROBES * K];

@@ -12,7 +12,8 @@ enum { NOW = 1700000000 };
 /* Compares the answers for all of @matrix with the oracle's; @err 0 or -ENOENT is what the oracle must find as well. */
 static void check_verify(struct bed *bed, const struct lineup_matrix *matrix, const char *subject, int64_t now, int err)
 {
-	struct lineup_candidate *have = calloc(matrix->rows + 1, sizeof(*have)), *before = calloc(matrix->rows + 1, sizeof(*before)), want;
+	struct lineup_candidate *have = calloc(matrix->rows + 1, sizeof(*have)),
+				*before = calloc(matrix->rows + 1, sizeof(*before)), want;
 	float *stored = calloc(matrix->dim, sizeof(*stored));
 	char why[400];
 
@@ -28,8 +29,8 @@ static void check_verify(struct bed *bed, const struct lineup_matrix *matrix, co
 		found = oracle_verify(&bed->oracle, stored, bed->sequence, subject, now, &want);
 		assert_int_equal(found, err ? 0 : 1);
 		if (!err && candidates_differ(&want, 1, &have[i], 1, why, sizeof(why)))
-			fail_msg("seed %llu: subject %s, now %lld, probe %u: %s", (unsigned long long)test_seed(), subject, (long long)now,
-				 (unsigned int)i, why);
+			fail_msg("seed %llu: subject %s, now %lld, probe %u: %s", (unsigned long long)test_seed(), subject,
+				 (long long)now, (unsigned int)i, why);
 	}
 	if (err) {
 		assert_memory_equal(have, before, matrix->rows * sizeof(*have));
@@ -79,7 +80,8 @@ static void every_subject(uint32_t dim, enum lineup_store store)
 
 		/* All templates of a subject may have expired. */
 		snprintf(name, sizeof(name), "s%u", i);
-		check_verify(bed, &probes, name, NOW, oracle_verify(&bed->oracle, stored, bed->sequence, name, NOW, &best) ? 0 : -ENOENT);
+		check_verify(bed, &probes, name, NOW,
+			     oracle_verify(&bed->oracle, stored, bed->sequence, name, NOW, &best) ? 0 : -ENOENT);
 	}
 	free(stored);
 	bed_close(bed);
