@@ -71,6 +71,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ_SRC))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+PEERS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard tests/bench/*.cpp))
 MAN := $(wildcard userspace/man/*.1 userspace/man/*.5)
 COMPLETION := $(wildcard userspace/completion/lineup)
 
@@ -94,7 +95,7 @@ help:
 	@echo 'make check     install what testing needs, run all tests (tests/run.sh)'
 	@echo 'make unit      build and run the unit tests only'
 	@echo 'make bench     build and run `lineup bench`; BENCH_FLAGS="--n 1000000 --dim 512"'
-	@echo 'make bench-programs   build the programs of tests/bench'
+	@echo 'make bench-programs   build the programs of tests/bench; `make bench-peers` those that need other engines'
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
 	@echo 'make install   into $$(DESTDIR)$(PREFIX); `make uninstall` takes it away again'
 	@echo 'make setup     install the Debian packages that building needs'
@@ -121,6 +122,8 @@ bench: all
 	$(BUILD)/lineup bench $(BENCH_FLAGS)
 
 bench-programs: $(BENCH)
+
+bench-peers: $(PEERS)
 
 # Fuzzers are a build of their own: the library must carry the coverage counters too.
 fuzz:
@@ -184,6 +187,11 @@ $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/
 $(BENCH): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ $(LIB_LIBS) -o $@
 
+# Optional: `packaging/setup.sh bench` installs what they need.
+$(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
+	@mkdir -p $(@D)
+	$(call SAY,CXX,$@)$(CXX) -std=c++17 -fopenmp -pthread $(INCLUDE) $(CPPFLAGS) $(CFLAGS) $< $(STATIC) -lfaiss -lopenblas $(LIB_LIBS) $(LDFLAGS) -o $@
+
 INSTALLED = $(BINDIR)/lineup $(INCLUDEDIR)/lineup.h $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
 	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
@@ -213,4 +221,4 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs fuzz fuzzers replays install uninstall clean FORCE
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays install uninstall clean FORCE

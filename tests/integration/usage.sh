@@ -51,11 +51,18 @@ every_command_has_help()
 	done
 }
 
+# options_of COMMAND: those that its help names; some commands have none.
+options_of()
+{
+	lineup help "$1" >help
+	{ grep -oE -- '(^|[ |])--?[a-z][a-z-]*' help || true; } | tr -d ' |' | sort -u
+}
+
 the_manual_names_every_option_of_the_help()
 {
 	manual=$here/../../userspace/man/lineup.1
 	for command in $all_commands; do
-		lineup help "$command" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
+		options_of "$command" >options
 		while read -r option; do
 			grep -qF -- "${option//-/\\-}" "$manual" || { echo "$command $option is not in lineup(1)"; return 1; }
 		done <options
@@ -79,7 +86,7 @@ completes()
 completion_knows_every_option_of_the_help()
 {
 	for name in $all_commands; do
-		lineup help "$name" | grep -oE -- '(^|[ |])--?[a-z][a-z-]*' | tr -d ' |' | sort -u >options
+		options_of "$name" >options
 		while read -r option; do
 			completes lineup "$name" "$option" >offered
 			grep -qxF -- "$option" offered || { echo "$name $option is not completed"; return 1; }

@@ -408,20 +408,18 @@ static void a_bad_row_refuses_its_batch_and_leaves_the_enrolment(void **state)
 	(void)state;
 	world_begin(&w, 3);
 	for (int i = 0; i < GALLERIES; i++) {
-		float bad[2][LEDGER_DIM_MAX] = { { 1 } };
+		float bad[2 * LEDGER_DIM_MAX] = { 0 };
 		struct lineup_enrol_batch batch = { .vectors = { bad, 1, w.model.dim, LINEUP_FLOAT32 } };
 		const char *subjects[2] = { "good", "line\nbreak" };
 		struct packed *p = &w.packed[i];
 		struct lineup_gallery_info info;
 
 		begin_with_rows(&w, p, 60, &enrol);
-		batch.vectors.data = bad[1]; /* zeros */
 		ledger_log_clear(&w.log);
 		assert_int_equal(lineup_enrol_add(enrol, &batch), -EINVAL);
 		assert_int_equal(w.log.errors, 1);
 		for (uint32_t c = 0; c < 2 * w.model.dim; c++)
-			bad[0][c] = 2;
-		batch.vectors.data = bad;
+			bad[c] = 2;
 		batch.vectors.rows = 2;
 		batch.subjects = subjects;
 		assert_int_equal(lineup_enrol_add(enrol, &batch), -EINVAL);

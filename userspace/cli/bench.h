@@ -78,7 +78,7 @@ struct bench_limits {
 };
 
 /* All of these return 0 or -errno, silently. */
-int bench_ram_init(struct bench_limits *limits, uint32_t threads);
+int bench_ram_init(struct bench_limits *limits, uint32_t threads, bool quick); /* @quick: a small buffer */
 double bench_ram_measure(struct bench_limits *limits);      /* bytes per second, the best loop */
 void bench_multiply_init(struct bench_limits *limits, const char *backend);
 double bench_multiply_measure(struct bench_limits *limits); /* multiply-adds per second; 0: no peak for this backend */
@@ -180,6 +180,7 @@ struct bench_options {
 	const char *dir;     /* where it is made */
 	const char *json;
 	const char *plot;
+	bool quick;          /* figures need not mean much */
 	double cell_seconds; /* of each batch size in each round, at least */
 	double single_seconds; /* of single enrolments, at most */
 };
@@ -208,7 +209,7 @@ struct bench_cell {
 	double rate[BENCH_ROUNDS_MAX];     /* comparisons per second; likewise the limits on them, measured just before: */
 	double ram[BENCH_ROUNDS_MAX];      /* reading the codes from memory */
 	double multiply[BENCH_ROUNDS_MAX]; /* multiplying; 0: no peak for this backend */
-	double disk[BENCH_ROUNDS_MAX];     /* reading the blocks from disk; 0 for a resident gallery */
+	double disk[BENCH_ROUNDS_MAX];     /* reading the blocks from disk; 0 for a resident gallery, or one with all rows in its journal */
 	double *calls;                     /* seconds of each call; sorted when the rounds are over */
 	uint64_t call_count;
 	struct bench_latency latency;

@@ -161,7 +161,7 @@ void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct benc
 		lowest = s.multiply;
 		s.bound = BENCH_MULTIPLY;
 	}
-	if (!cell->resident && s.disk < lowest) {
+	if (s.disk > 0 && s.disk < lowest) {
 		limit = cell->disk;
 		s.bound = BENCH_DISK;
 	}

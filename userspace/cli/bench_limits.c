@@ -14,6 +14,7 @@
 
 enum {
 	MIB = 1 << 20,
+	RAM_QUICK = 32 * MIB,
 	RAM_MIN = 256 * MIB,
 	RAM_MAX = 1024 * MIB,
 	RAM_CACHES = 8,          /* the buffer is this many last-level caches, within the two above */
@@ -56,9 +57,9 @@ static size_t ram_size(void)
 	return size / (2 * MIB) * (2 * MIB);
 }
 
-int bench_ram_init(struct bench_limits *limits, uint32_t threads)
+int bench_ram_init(struct bench_limits *limits, uint32_t threads, bool quick)
 {
-	size_t size = ram_size();
+	size_t size = quick ? RAM_QUICK : ram_size();
 	void *data;
 
 	if (posix_memalign(&data, 2 * MIB, size))
@@ -264,7 +265,7 @@ static int disk_read(struct bench_limits *limits, uint64_t bytes_max, double *ra
 		r.fixed = io_uring_register_buffers(&r.ring, &(struct iovec){ r.buffer, size }, 1) == 0;
 	begin = bench_seconds();
 	err = limits->uring ? walk_ring(limits, &r, &walk, &done) : walk_pread(limits, r.buffer, &walk, &done);
-	*rate = (double)done / (bench_seconds() - begin);
+	*rate = done ? (double)done / (bench_seconds() - begin) : 0;
 	if (limits->uring)
 		io_uring_queue_exit(&r.ring);
 	free(r.buffer);

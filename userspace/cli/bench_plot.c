@@ -186,7 +186,8 @@ void bench_plot_write(FILE *f, const struct bench_result *r)
 	text(f, LEFT, 54, "start", "fill=\"#666666\"", title);
 	draw_axes(f, &axes, r);
 	draw_limit(f, &axes, bench_median(r->ram_rate, rounds) / code_bytes / 1e6, true, RAM_STYLE);
-	draw_limit(f, &axes, bench_median(r->disk_rate, rounds) / bench_block_bytes(r) / 1e6, true, DISK_STYLE);
+	if (r->limits.file_count)
+		draw_limit(f, &axes, bench_median(r->disk_rate, rounds) / bench_block_bytes(r) / 1e6, true, DISK_STYLE);
 	if (r->limits.multiply)
 		draw_limit(f, &axes, bench_median(r->multiply_rate, rounds) / code_bytes / 1e6, false, MULTIPLY_STYLE);
 	draw_series(f, &axes, r, false);

@@ -35,6 +35,8 @@ static void print_head(const struct bench_result *r)
 	printf("gallery %s%s: %s in %" PRIu32 " segments, of which a pass reads %s\n", r->options->gallery ? "" : "made in ",
 	       r->options->gallery ? r->options->gallery : r->options->dir, cli_size(bytes, r->gallery.bytes), r->gallery.segments,
 	       cli_size(scan, r->gallery.scan_bytes));
+	if (r->options->quick)
+		printf("--quick: the figures show that the benchmark works, not how fast this machine is\n");
 }
 
 static void print_gate(const struct bench_result *r)
@@ -72,6 +74,10 @@ static void print_limits(const struct bench_result *r)
 		       l->multiply->name);
 	else
 		printf("  multiply peak             -         no peak for the backend %s\n", r->backend);
+	if (!l->file_count) {
+		printf("  disk read                 -         all rows are in the journal, which is read when the gallery is opened\n");
+		return;
+	}
 	printf("  disk read          %8.2f GB/s     the same files, %s%s", bench_median(r->disk_rate, rounds) / 1e9,
 	       l->uring ? "io_uring, " : "pread, ", l->direct ? "O_DIRECT, " : "page cache, ");
 	if (l->uring)
@@ -135,9 +141,9 @@ static void print_start(const struct bench_result *r)
 	printf("\nStart and memory\n");
 	printf("  first answer, streamed, files not cached   %8.3f s   %.2f of one pass at disk read\n",
 	       bench_median(s->answer_seconds, rounds), bench_median(answer, rounds));
-	printf("  load to resident (%s)%*s%8.3f s   %.2f of disk read\n", cli_size(size, s->load_bytes), (int)(24 - strlen(size)), "",
+	printf("  load to resident (%s)%*s%8.3f s   %.2f of disk read\n", cli_size(size, s->load_bytes), (int)(23 - strlen(size)), "",
 	       bench_median(s->load_seconds, rounds), bench_median(load, rounds));
-	printf("  memory while streaming %4" PRIu32 " probes           %s   %s the bound of 320 MiB%s\n",
+	printf("  memory while streaming %4" PRIu32 " probes        %s   %s the bound of 320 MiB%s\n",
 	       r->options->batches[r->options->batch_count - 1], cli_size(rss, s->rss_bytes),
 	       s->rss_bytes <= RSS_BYTES_MAX ? "within" : "OVER", s->rss_sampled ? " (sampled)" : " (high-water mark)");
 }
@@ -237,7 +243,7 @@ static json_t *json_cell(const struct bench_cell *c, uint32_t rounds)
 			 (json_int_t)c->batch, "comparisons_per_second", json_rounds(c->rate, rounds), "bound", bench_bound_names[s.bound],
 			 "fraction_of_bound", json_number(s.fraction), "limit_ram", json_rounds(c->ram, rounds), "limit_multiply",
 			 s.multiply > 0 ? json_rounds(c->multiply, rounds) : json_null(), "limit_disk",
-			 c->resident ? json_null() : json_rounds(c->disk, rounds), "call_seconds", json_latency(&c->latency),
+			 s.disk > 0 ? json_rounds(c->disk, rounds) : json_null(), "call_seconds", json_latency(&c->latency),
 			 "reranked_per_probe", json_number(c->reranked));
 }
 

@@ -403,7 +403,7 @@ static int run_rounds(struct cli *cli, struct lineup_gallery *gallery, const str
 	struct cli_progress progress;
 	int status = cells_init(cli, result);
 
-	if (!status && bench_ram_init(&result->limits, result->threads))
+	if (!status && bench_ram_init(&result->limits, result->threads, result->options->quick))
 		status = cli_fail(cli, "no memory to measure the memory with");
 	for (int i = 0; !status && i < 2; i++)
 		status = cli_status(cli, engine_init(&engines[i], gallery, result, i));

@@ -29,7 +29,7 @@ static const char help[] =
 	"  --backend NAME   auto (default), scalar, avx2, avx512 or neon\n"
 	"  --threads N      1 to 256 (one per CPU)\n"
 	"  --rounds N       of limits and searches in turns, 7 to 101 (7)\n"
-	"  --quick          spend as little time as can be on each figure\n"
+	"  --quick          spend as little time as can be on each figure: to see that it works, not how fast\n"
 	"  --json FILE      write everything, raw rounds included\n"
 	"  --plot FILE.svg  draw the rates over the batch sizes, with the limits as lines\n";
 
@@ -98,7 +98,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct bench_options *o
 		case BACKEND: o->backend = optarg; break;
 		case THREADS: status = parse_small(cli, "--threads", optarg, 1, LINEUP_THREADS_MAX, &o->threads); break;
 		case ROUNDS: status = parse_small(cli, "--rounds", optarg, BENCH_ROUNDS_MIN, BENCH_ROUNDS_MAX, &o->rounds); break;
-		case QUICK: o->cell_seconds = 0; o->single_seconds = 0.2; break;
+		case QUICK: o->quick = true; o->cell_seconds = 0; o->single_seconds = 0.2; break;
 		case JSON: o->json = optarg; break;
 		case PLOT: o->plot = optarg; break;
 		case 'h': *done = true; return cli_help(cli, help);

@@ -262,7 +262,11 @@ int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol
 int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *mask);
 /* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
-/* Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. */
+/*
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
+ * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
+ * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
 

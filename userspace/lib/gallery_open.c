@@ -251,8 +251,9 @@ static int claim_directory(struct lineup_gallery *g, bool *made, struct lineup_f
 	*made = !err;
 	if (err && err != -EEXIST)
 		return lineup_fault_set(fault, err, "cannot make the directory: %s", strerror(-err));
-	if (open_directory(g, fault))
-		return *made ? -EIO : lineup_fault_set(fault, -EEXIST, "exists already");
+	err = open_directory(g, fault);
+	if (err)
+		return *made ? err : lineup_fault_set(fault, -EEXIST, "exists already");
 	err = lineup_files_unused(&g->files, fault);
 	if (!err)
 		err = take_lock(g, fault);
