@@ -394,6 +394,7 @@ analyzer_finds_nothing()
 		#include "cli.h"
 		#define cli_fail(...) ((void)cli_fail(__VA_ARGS__), CLI_FAILED)
 		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
+		#define cli_status(cli, err) ({ int e = (err); (void)cli_status(cli, e); e ? CLI_FAILED : CLI_DONE; })
 	END
 	for file in userspace/lib/*.c userspace/cli/*.c; do
 		case $file in
@@ -401,7 +402,7 @@ analyzer_finds_nothing()
 		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
 		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
 		esac
-		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage)\(' "$file" || include=${include% -include*}
+		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
 		echo "$file $include"
 	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
 		-D_GNU_SOURCE -Iuserspace/include
