@@ -361,6 +361,21 @@ static int forbid_huge_pages(void)
 	return forbid_call(SYS_madvise, MADV_HUGEPAGE, EINVAL);
 }
 
+static int switch_off_huge_pages(void)
+{
+	return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
+static void huge_pages_switched_off_are_told_once(void **state)
+{
+	search_under(&(struct ban){ .fixture = *state,
+				    .forbid = switch_off_huge_pages,
+				    .residency = LINEUP_RESIDENT,
+				    .warning = "huge pages",
+				    .reads_by = "memory" },
+		     "madvise");
+}
+
 static void no_huge_pages_is_told_once(void **state)
 {
 	search_under(&(struct ban){ .fixture = *state,
@@ -435,6 +450,7 @@ int main(void)
 		cmocka_unit_test(no_o_direct_reads_through_the_page_cache),
 		cmocka_unit_test(a_gallery_in_shared_memory_is_searched),
 		cmocka_unit_test(no_huge_pages_is_told_once),
+		cmocka_unit_test(huge_pages_switched_off_are_told_once),
 		cmocka_unit_test(a_gallery_stays_streamed_where_memory_cannot_be_had),
 	};
 
