@@ -361,7 +361,7 @@ static int time_cell(struct cli *cli, struct engine *engine, const struct load *
 {
 	const struct bench_options *o = result->options;
 	/* Single probes are where the far quantiles matter: they get the time for a thousand calls. */
-	double budget = o->cell_seconds * (cell->batch == 1 ? 3 : 1), spent = 0;
+	double budget = o->cell_seconds * (cell->batch == 1 ? 5 : 1), spent = 0;
 	uint64_t calls = 0;
 
 	while (!calls || spent < budget) {
