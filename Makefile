@@ -128,11 +128,12 @@ bench-peers: $(PEERS)
 # Fuzzers are a build of their own: the library must carry the coverage counters too.
 fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SANITIZE=address,undefined,fuzzer-no-link $(PARALLEL) fuzzers
-	$(Q)set -e; for f in $(notdir $(FUZZERS)); do \
+	$(Q)for f in $(notdir $(FUZZERS)); do \
 		mkdir -p $(BUILD)/fuzz/found/$$f; \
-		echo "$$f: $(FUZZ_SECONDS) s"; \
-		$(BUILD)/fuzz/tests/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 \
-			-artifact_prefix=$(BUILD)/fuzz/found/$$f- $(BUILD)/fuzz/found/$$f $$(find tests/fuzz/corpus/$${f#fuzz_} -maxdepth 0 2>/dev/null); \
+		$(BUILD)/fuzz/tests/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/fuzz/found/$$f- $(BUILD)/fuzz/found/$$f tests/fuzz/corpus/$${f#fuzz_} >$(BUILD)/fuzz/$$f.log 2>&1 || \
+			{ tail -n 40 $(BUILD)/fuzz/$$f.log; echo "$$f found something, see $(BUILD)/fuzz/$$f.log"; exit 1; }; \
+		echo "$$f: $$(sed -n 's/^stat::number_of_executed_units: *//p' $(BUILD)/fuzz/$$f.log) inputs in $(FUZZ_SECONDS) s, nothing found"; \
 	done
 
 fuzzers: $(FUZZERS)

@@ -394,7 +394,7 @@ analyzer_finds_nothing()
 		#include "cli.h"
 		#define cli_fail(...) ((void)cli_fail(__VA_ARGS__), CLI_FAILED)
 		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
-		#define cli_status(cli, err) ({ int e = (err); (void)cli_status(cli, e); e ? CLI_FAILED : CLI_DONE; })
+		#define cli_status(cli, err) ({ int err_ = (err); (void)cli_status(cli, err_); err_ ? CLI_FAILED : CLI_DONE; })
 	END
 	for file in userspace/lib/*.c userspace/cli/*.c; do
 		case $file in

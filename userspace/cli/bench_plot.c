@@ -10,7 +10,7 @@
 #include "cli.h"
 
 /* The drawing and the area of the axes in it, in pixels. */
-enum { WIDTH = 900, HEIGHT = 580, LEFT = 80, RIGHT = 660, TOP = 76, BOTTOM = 510 };
+enum { WIDTH = 960, HEIGHT = 580, LEFT = 80, RIGHT = 660, TOP = 76, BOTTOM = 510 };
 
 static const char RESIDENT_COLOUR[] = "#0072b2", STREAMED_COLOUR[] = "#d55e00";
 
