@@ -20,7 +20,6 @@ enum {
 	PANEL_GROUP_BYTES = LINEUP_PANEL_ROWS * 4,
 	PROBE_GROUP_BYTES = LINEUP_PROBE_TILE * 4,
 	CHUNK = 16,          /* groups between two rounds of prefetches */
-	AHEAD_BYTES = 8192,  /* how far a pass with a single tile of probes prefetches; more tiles prefetch the next panel */
 };
 
 /* What the tiles of one panel share. */
@@ -33,11 +32,13 @@ struct panel {
 	__m512 resid[VECTORS];
 };
 
-/* Lines to bring in while a tile is worked on: @bytes from @at. */
+/*
+ * Lines to bring into the L2 cache while a tile is worked on: @bytes from @at. For a pass with a single tile there are none: it reads as fast as memory
+ * delivers, and the CPU's own prefetching of the stream was a third faster than any of ours.
+ */
 struct ahead {
 	const uint8_t *at;
 	size_t bytes;
-	bool near; /* into L1, as it is used next; else into L2 */
 };
 
 static const char *why_not(void)
@@ -63,12 +64,8 @@ INLINE void multiply_add(__m512i *acc, __m512i rows, __m512i probe)
 
 INLINE void prefetch(const struct ahead *ahead, size_t from, size_t to)
 {
-	for (size_t at = from; at < to; at += 64) {
-		if (ahead->near)
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T0);
-		else
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
-	}
+	for (size_t at = from; at < to; at += 64)
+		_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
 }
 
 TARGET static __attribute__((noinline)) void report(const struct lineup_scan *scan, uint32_t probe, const struct panel *panel,
@@ -183,10 +180,8 @@ TARGET static void scan_block(const struct lineup_scan *scan, const struct lineu
 		panel_init(&panel, columns, row, rows, probes->groups);
 		for (uint32_t tile = 0; tile < probes->tiles; tile++) {
 			uint32_t left = probes->count - tile * LINEUP_PROBE_TILE;
-			struct ahead ahead = { .at = panel.codes + AHEAD_BYTES, .bytes = panel_bytes, .near = true };
+			struct ahead ahead = { .at = panel.codes + panel_bytes + tile * share, .bytes = probes->tiles > 1 ? share : 0 };
 
-			if (probes->tiles > 1)
-				ahead = (struct ahead){ .at = panel.codes + panel_bytes + tile * share, .bytes = share };
 			if (left == 1)
 				scan_tile_1(scan, &limits, tile, &panel, &ahead);
 			else if (left == 2)
