@@ -283,6 +283,36 @@ static void a_long_journal_becomes_a_segment(void **state)
 	lineup_ctx_destroy(ctx);
 }
 
+/* One row more than a record of the journal holds, then as many as it holds. */
+static void an_enrolment_too_long_for_a_record_becomes_a_segment(void **state)
+{
+	struct lineup_ctx *ctx = context();
+	struct lineup_gallery *g = create(ctx, LINEUP_STORE_FLOAT32);
+	uint32_t record_bytes = sizeof(struct disk_record) + DIM * sizeof(float);
+	uint64_t most = (LINEUP_RECORD_BYTES_MAX - sizeof(struct disk_journal_record) - LINEUP_LISTS_MAX * sizeof(struct disk_list)) / record_bytes;
+	float *data = calloc(most + 1, DIM * sizeof(*data));
+
+	(void)state;
+	assert_non_null(data);
+	for (uint64_t i = 0; i < (most + 1) * DIM; i++)
+		data[i] = component(i / DIM, i % DIM);
+	for (uint64_t rows = most + 1; rows >= most; rows--) {
+		struct lineup_enrol_batch batch = { .vectors = { data, rows, DIM, LINEUP_FLOAT32 } };
+		struct lineup_enrol *e = NULL;
+
+		assert_int_equal(lineup_enrol_begin(g, NULL, &e), 0);
+		assert_int_equal(lineup_enrol_add(e, &batch), 0);
+		assert_int_equal(lineup_enrol_commit(e, NULL), 0);
+		assert_int_equal(info_of(g).journal_templates, rows == most ? most : 0);
+		assert_int_equal(info_of(g).segments, 1);
+	}
+	assert_int_equal(info_of(g).templates, 2 * most + 1);
+	assert_int_equal(lineup_gallery_check(g, NULL, NULL), 0);
+	lineup_gallery_close(g);
+	free(data);
+	lineup_ctx_destroy(ctx);
+}
+
 static void a_repeated_op_id_changes_nothing(void **state)
 {
 	struct lineup_ctx *ctx = context();
@@ -334,6 +364,7 @@ int main(void)
 		CASE(rows_in_bulk_are_the_same_history_as_in_the_journal),
 		CASE(deleted_rows_are_gone_and_stay_gone),
 		CASE(a_long_journal_becomes_a_segment),
+		CASE(an_enrolment_too_long_for_a_record_becomes_a_segment),
 		CASE(a_repeated_op_id_changes_nothing),
 		CASE(a_second_writer_is_refused_by_the_holders_name),
 	};

@@ -50,9 +50,9 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 	e->subjects = state->subjects;
 	e->subject_next = state->subject_next;
 	lineup_history_begin(&e->history);
-	e->waiting_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) -
-			  sizeof(e->list)) /
-			 record_bytes;
+	e->record_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) - sizeof(e->list)) /
+			record_bytes;
+	e->waiting_max = g->ctx->record_bytes_max ? e->record_max : LINEUP_ENROL_WAITING_BYTES / record_bytes;
 	e->records = malloc(e->waiting_max * record_bytes);
 	e->automatic = malloc(e->waiting_max);
 	e->hashes = malloc(e->waiting_max * sizeof(*e->hashes));

@@ -12,6 +12,9 @@ struct lineup_enrol_own {
 	struct disk_manifest_segment entry;
 };
 
+/* Of rows that wait for their numbers: the more, the less each costs to look up, as names are looked up in the order of their hashes. */
+enum { LINEUP_ENROL_WAITING_BYTES = 64 << 20 };
+
 struct lineup_enrol {
 	struct lineup_gallery *gallery;
 	struct disk_op op;
@@ -23,7 +26,8 @@ struct lineup_enrol {
 	uint8_t *automatic; /* which of them are named by their template id */
 	uint64_t *hashes; /* of their names */
 	uint64_t waiting;
-	uint64_t waiting_max; /* more would not fit one record of the journal */
+	uint64_t waiting_max;
+	uint64_t record_max; /* rows that fit one record of the journal */
 	uint64_t rows; /* numbered so far */
 	uint64_t subjects; /* after them */
 	uint32_t subject_next;

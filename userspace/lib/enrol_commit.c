@@ -294,7 +294,7 @@ int lineup_enrol_commit(struct lineup_enrol *e, struct lineup_enrol_result *resu
 	if (!err && !e->repeated && !e->rows && !e->waiting)
 		err = lineup_fault_set(&fault, -EINVAL, "an enrolment of no rows");
 	if (!err && !e->repeated)
-		err = e->spilled ? commit_segments(e, &fault) : commit_journal(e, &fault);
+		err = e->spilled || e->waiting > e->record_max ? commit_segments(e, &fault) : commit_journal(e, &fault);
 	if (err)
 		lineup_gallery_fail(g, err, &fault);
 	if (!err && result) {

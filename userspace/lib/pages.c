@@ -169,6 +169,13 @@ static int find_page(struct lineup_pages *p, uint64_t pages, const void *key, ui
 	return 0;
 }
 
+/* Whether find_page would find the page that is loaded: the usual case for keys in ascending order, told without another read. */
+static bool within_loaded(const struct lineup_pages *p, const void *key)
+{
+	return p->loaded == p->place && p->compare(p->page.data, key) < 0 &&
+	       p->compare(p->page.data + (p->page.entries - 1) * p->entry_bytes, key) >= 0;
+}
+
 int lineup_pages_seek(struct lineup_pages *p, const void *key, uint64_t *position, struct lineup_fault *fault)
 {
 	uint64_t pages = page_count(p->entry_bytes, p->count), page = 0;
@@ -179,12 +186,16 @@ int lineup_pages_seek(struct lineup_pages *p, const void *key, uint64_t *positio
 		*position = 0;
 		return 0;
 	}
-	err = find_page(p, pages, key, &page, fault);
-	if (!err)
-		err = load(p, page, fault);
-	if (err)
-		return err;
-	p->place = page;
+	if (within_loaded(p, key)) {
+		page = p->place;
+	} else {
+		err = find_page(p, pages, key, &page, fault);
+		if (!err)
+			err = load(p, page, fault);
+		if (err)
+			return err;
+		p->place = page;
+	}
 	hi = p->page.entries;
 	while (lo < hi) {
 		uint32_t middle = (lo + hi) / 2;
