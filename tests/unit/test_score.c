@@ -289,9 +289,12 @@ static void check_dot(const struct lineup_score *score)
 }
 
 BACKEND_TESTS(scalar)
+#if defined(__x86_64__)
 BACKEND_TESTS(avx2)
 BACKEND_TESTS(avx512)
+#elif defined(__aarch64__)
 BACKEND_TESTS(neon)
+#endif
 
 /* A backend with one fault. */
 static void wrong_sum(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
@@ -444,9 +447,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BACKEND_ROWS(scalar),
+#if defined(__x86_64__)
 		BACKEND_ROWS(avx2),
 		BACKEND_ROWS(avx512),
+#elif defined(__aarch64__)
 		BACKEND_ROWS(neon),
+#endif
 		cmocka_unit_test(a_faulty_backend_fails_its_selftest),
 		cmocka_unit_test(a_faulty_backend_is_passed_over_with_a_warning),
 		cmocka_unit_test(a_faulty_backend_is_refused_by_name),
