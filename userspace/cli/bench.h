@@ -195,9 +195,8 @@ struct bench_latency {
 
 struct bench_enrolment {
 	bool measured;
-	uint64_t rows;              /* in bulk */
-	uint32_t operations;
-	double seconds;             /* of the bulk operations, from begin to the end of commit */
+	uint64_t rows;              /* in bulk: in one operation */
+	double seconds;             /* of it, without making the rows */
 	struct bench_latency single; /* one template, from begin to the acknowledgement */
 	struct bench_latency append; /* 4 KiB and fdatasync, in turns with them */
 };

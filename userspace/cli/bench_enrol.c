@@ -10,7 +10,7 @@
 #include "cli.h"
 
 enum {
-	CHUNK_BYTES = 256 << 20, /* of rows that one operation enrols */
+	CHUNK_BYTES = 256 << 20, /* of rows that are made and added at once */
 	SINGLES_MAX = 2000,
 	NAME_BYTES = 24,
 	SEED = 42,
@@ -39,12 +39,65 @@ static void chunk_share(void *arg, uint32_t thread, uint32_t threads)
 	}
 }
 
-static int enrol_rows(struct lineup_gallery *gallery, const struct chunk *c, uint64_t rows, double *seconds)
+static int enrol_add(struct lineup_enrol *enrol, const struct chunk *c)
 {
 	struct lineup_enrol_batch batch = {
-		.vectors = { .data = c->vectors, .rows = rows, .dim = c->dim, .dtype = LINEUP_FLOAT32 },
+		.vectors = { .data = c->vectors, .rows = c->rows, .dim = c->dim, .dtype = LINEUP_FLOAT32 },
 		.subjects = c->subjects,
 	};
+
+	return lineup_enrol_add(enrol, &batch);
+}
+
+/* The chunks of one operation. Making the rows does not count. */
+static int enrol_chunks(struct lineup_enrol *enrol, struct chunk *c, struct bench_result *result)
+{
+	struct bench_enrolment *e = &result->enrolment;
+	uint64_t total = result->options->rows, rows_max = c->rows;
+	struct cli_progress progress;
+	int err = 0;
+
+	cli_progress_begin(&progress, "enrolling", CLI_ROWS);
+	for (e->rows = 0; !err && e->rows < total; e->rows += c->rows) {
+		double begin;
+
+		c->first = e->rows;
+		c->rows = total - e->rows < rows_max ? total - e->rows : rows_max;
+		bench_parallel(result->threads, chunk_share, c);
+		begin = bench_seconds();
+		err = enrol_add(enrol, c);
+		e->seconds += bench_seconds() - begin;
+		if (!err && !cli_progress_update(&progress, e->rows + c->rows, total))
+			err = -ECANCELED;
+	}
+	c->rows = rows_max;
+	return err;
+}
+
+/* All rows in one operation, as lineup enrol does it. */
+static int enrol_bulk(struct cli *cli, struct lineup_gallery *gallery, struct chunk *c, struct bench_result *result)
+{
+	struct lineup_enrol_options options = { .size = sizeof(options) };
+	struct lineup_enrol *enrol;
+	double begin;
+	int err = lineup_enrol_begin(gallery, &options, &enrol);
+
+	if (err)
+		return cli_status(cli, err);
+	err = enrol_chunks(enrol, c, result);
+	if (err) {
+		lineup_enrol_abort(enrol);
+		return cli_status(cli, err);
+	}
+	begin = bench_seconds();
+	err = lineup_enrol_commit(enrol, NULL);
+	result->enrolment.seconds += bench_seconds() - begin;
+	return cli_status(cli, err);
+}
+
+/* An operation of its own. */
+static int enrol_single(struct lineup_gallery *gallery, const struct chunk *one, double *seconds)
+{
 	struct lineup_enrol_options options = { .size = sizeof(options) };
 	struct lineup_enrol *enrol;
 	double begin = bench_seconds();
@@ -52,7 +105,7 @@ static int enrol_rows(struct lineup_gallery *gallery, const struct chunk *c, uin
 
 	if (err)
 		return err;
-	err = lineup_enrol_add(enrol, &batch);
+	err = enrol_add(enrol, one);
 	if (err) {
 		lineup_enrol_abort(enrol);
 		return err;
@@ -62,48 +115,24 @@ static int enrol_rows(struct lineup_gallery *gallery, const struct chunk *c, uin
 	return err;
 }
 
-static int enrol_bulk(struct cli *cli, struct lineup_gallery *gallery, struct chunk *c, struct bench_result *result)
-{
-	struct bench_enrolment *e = &result->enrolment;
-	uint64_t total = result->options->rows, rows_max = c->rows;
-	struct cli_progress progress;
-
-	cli_progress_begin(&progress, "enrolling", CLI_ROWS);
-	while (e->rows < total) {
-		double seconds;
-		int err;
-
-		c->first = e->rows;
-		c->rows = total - e->rows < rows_max ? total - e->rows : rows_max;
-		bench_parallel(result->threads, chunk_share, c);
-		err = enrol_rows(gallery, c, c->rows, &seconds);
-		if (err)
-			return cli_status(cli, err);
-		e->rows += c->rows;
-		e->seconds += seconds;
-		e->operations++;
-		if (!cli_progress_update(&progress, e->rows, total))
-			return cli_status(cli, -ECANCELED);
-	}
-	c->rows = rows_max;
-	return 0;
-}
-
 /* In turns, so that both meet the same disk. */
 static int enrol_singles(struct cli *cli, struct lineup_gallery *gallery, struct chunk *c, int append, struct bench_result *result)
 {
 	struct bench_enrolment *e = &result->enrolment;
 	double single[SINGLES_MAX], bare[SINGLES_MAX];
-	double begin = bench_seconds();
 	struct cli_progress progress;
+	double begin;
 	uint64_t n = 0;
 
 	c->first = e->rows;
+	if (c->rows > SINGLES_MAX)
+		c->rows = SINGLES_MAX;
 	bench_parallel(result->threads, chunk_share, c);
+	begin = bench_seconds();
 	cli_progress_begin(&progress, "enrolling one by one", CLI_ROWS);
-	while (n < SINGLES_MAX && n < c->rows && (n < 10 || bench_seconds() - begin < result->options->single_seconds)) {
+	while (n < c->rows && (n < 10 || bench_seconds() - begin < result->options->single_seconds)) {
 		struct chunk one = { c->dim, c->first + n, 1, c->vectors + n * c->dim, NULL, c->subjects + n };
-		int err = enrol_rows(gallery, &one, 1, &single[n]);
+		int err = enrol_single(gallery, &one, &single[n]);
 
 		if (err)
 			return cli_status(cli, err);
