@@ -341,7 +341,7 @@ struct lineup_search_setup {
 	enum lineup_residency residency;
 	uint32_t probes_max;     /* that share a pass; 0: LINEUP_PROBES_MAX */
 	uint64_t memory_max;     /* for a resident gallery; 0: 80 % of the memory available */
-	uint32_t stream_bytes;   /* of the ring of blocks; 0: 64 MiB */
+	uint32_t stream_bytes;   /* of the ring of blocks; 0: 32 MiB */
 	uint32_t k_max;          /* largest k that will be asked; 0: 128 */
 	uint32_t candidates_max; /* rows per probe that wait for re-ranking; 0: chosen. When they are full they are re-ranked early */
 	uint32_t reserved;       /* zero */

@@ -17,7 +17,7 @@
  */
 
 enum {
-	LINEUP_STREAM_BYTES = 64 << 20,     /* of the ring, unless the caller wants another size */
+	LINEUP_STREAM_BYTES = 32 << 20,     /* of the ring, unless the caller wants another size */
 	LINEUP_STREAM_BYTES_MIN = 4 << 20,
 	LINEUP_STREAM_BYTES_MAX = 1 << 30,  /* the kernel registers no larger buffer */
 	LINEUP_STREAM_DEPTH_MAX = 32,       /* reads in flight */
