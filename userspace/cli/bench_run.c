@@ -342,20 +342,34 @@ static int cells_init(struct cli *cli, struct bench_result *result)
 /* The limits on this cell, as comparisons per second, measured now. */
 static int measure_limits(struct cli *cli, struct bench_result *result, struct bench_cell *cell, uint32_t round)
 {
-	double code_bytes = bench_code_bytes(result->gallery.dim);
-	double *ram = &result->ram_rate[round], *multiply = &result->multiply_rate[round], *disk = &result->disk_rate[round];
+	double code_bytes = bench_code_bytes(result->gallery.dim), disk = 0;
 
-	*ram = bench_ram_measure(&result->limits);
-	*multiply = bench_multiply_measure(&result->limits);
-	cell->ram[round] = *ram / code_bytes * cell->batch;
-	cell->multiply[round] = *multiply / code_bytes;
-	if (cell->resident)
-		return 0;
-	cell->disk[round] = 0;
-	if (disk_rate(cli, result, disk))
+	cell->ram[round] = bench_ram_measure(&result->limits) / code_bytes * cell->batch;
+	cell->multiply[round] = bench_multiply_measure(&result->limits) / code_bytes;
+	if (!cell->resident && disk_rate(cli, result, &disk))
 		return CLI_FAILED;
-	cell->disk[round] = *disk / bench_block_bytes(result) * cell->batch;
+	cell->disk[round] = disk / bench_block_bytes(result) * cell->batch;
 	return 0;
+}
+
+/* A round's limits are the medians of what was measured before each of its cells. */
+static void settle_limits(struct bench_result *result, uint32_t round)
+{
+	double code_bytes = bench_code_bytes(result->gallery.dim);
+	double ram[2 * BENCH_BATCHES_MAX], multiply[2 * BENCH_BATCHES_MAX], disk[2 * BENCH_BATCHES_MAX];
+	uint32_t disks = 0;
+
+	for (uint32_t i = 0; i < result->cell_count; i++) {
+		const struct bench_cell *cell = &result->cells[i];
+
+		ram[i] = cell->ram[round] * code_bytes / cell->batch;
+		multiply[i] = cell->multiply[round] * code_bytes;
+		if (!cell->resident)
+			disk[disks++] = cell->disk[round] * bench_block_bytes(result) / cell->batch;
+	}
+	result->ram_rate[round] = bench_median(ram, result->cell_count);
+	result->multiply_rate[round] = bench_median(multiply, result->cell_count);
+	result->disk_rate[round] = bench_median(disk, disks);
 }
 
 static int time_cell(struct cli *cli, struct engine *engine, const struct load *load, struct bench_result *result,
@@ -396,6 +410,8 @@ static int run_round(struct cli *cli, struct engine engines[2], const struct loa
 		if (!status)
 			status = time_cell(cli, &engines[cell->resident], load, result, cell, round);
 	}
+	if (!status)
+		settle_limits(result, round);
 	return status;
 }
 
