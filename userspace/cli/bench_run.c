@@ -342,19 +342,17 @@ static int cells_init(struct cli *cli, struct bench_result *result)
 /* The limits on this cell, as comparisons per second, measured now. */
 static int measure_limits(struct cli *cli, struct bench_result *result, struct bench_cell *cell, uint32_t round)
 {
-	double code_bytes = bench_code_bytes(result->gallery.dim);
-	double *ram = &result->ram_rate[round], *multiply = &result->multiply_rate[round], *disk = &result->disk_rate[round];
+	double code_bytes = bench_code_bytes(result->gallery.dim), disk = 0;
+	double ram = bench_ram_measure(&result->limits), multiply = bench_multiply_measure(&result->limits);
 
-	*ram = bench_ram_measure(&result->limits);
-	*multiply = bench_multiply_measure(&result->limits);
-	cell->ram[round] = *ram / code_bytes * cell->batch;
-	cell->multiply[round] = *multiply / code_bytes;
-	if (cell->resident)
-		return 0;
-	cell->disk[round] = 0;
-	if (disk_rate(cli, result, disk))
+	if (!cell->resident && disk_rate(cli, result, &disk))
 		return CLI_FAILED;
-	cell->disk[round] = *disk / bench_block_bytes(result) * cell->batch;
+	cell->ram[round] = ram / code_bytes * cell->batch;
+	cell->multiply[round] = multiply / code_bytes;
+	cell->disk[round] = disk / bench_block_bytes(result) * cell->batch;
+	result->ram_rate[round] = fmax(result->ram_rate[round], ram);
+	result->multiply_rate[round] = fmax(result->multiply_rate[round], multiply);
+	result->disk_rate[round] = fmax(result->disk_rate[round], disk);
 	return 0;
 }
 
