@@ -29,8 +29,8 @@ void bench_gaussian(uint64_t seed, uint64_t number, uint32_t dim, float *row);
 uint64_t bench_random(uint64_t *state);
 
 /*
- * Calls @work in @threads threads, the caller's among them, with their numbers 0 to threads - 1, and waits for all. Returns the seconds from the first one's
- * start to the last one's end. Where no thread can be had the caller does its share too.
+ * Calls @work in @threads threads, the caller's among them, with their numbers 0 to threads - 1, and waits for all; each has a CPU of
+ * its own if there are as many. Returns the seconds from the first one's start to the last one's end.
  */
 double bench_parallel(uint32_t threads, void (*work)(void *arg, uint32_t thread, uint32_t threads), void *arg);
 
@@ -258,7 +258,7 @@ struct bench_result {
 	struct bench_start start;
 	struct bench_cell cells[2 * BENCH_BATCHES_MAX];
 	uint32_t cell_count;
-	double ram_rate[BENCH_ROUNDS_MAX];      /* bytes per second; medians of the limits as measured in each round */
+	double ram_rate[BENCH_ROUNDS_MAX];      /* bytes per second; the median of each round, likewise the next */
 	double multiply_rate[BENCH_ROUNDS_MAX];
 	double disk_rate[BENCH_ROUNDS_MAX];
 	struct bench_limits limits;

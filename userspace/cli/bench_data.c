@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,16 +55,41 @@ struct share {
 	void *arg;
 	uint32_t thread;
 	uint32_t threads;
+	const cpu_set_t *cpus; /* that the program may use */
 	double begin;
 	double end;
 	pthread_t id;
 	bool started;
 };
 
+/* The number of the @nth CPU of @set; -1 if it has fewer. */
+static int nth_cpu(const cpu_set_t *set, uint32_t nth)
+{
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, set) && !nth--)
+			return cpu;
+	}
+	return -1;
+}
+
+/* To a CPU of its own: left alone, two short-lived threads may share one until they are done. */
+static void share_place(const struct share *s)
+{
+	int cpu = nth_cpu(s->cpus, s->thread);
+	cpu_set_t own;
+
+	if (cpu < 0)
+		return;
+	CPU_ZERO(&own);
+	CPU_SET(cpu, &own);
+	sched_setaffinity(0, sizeof(own), &own);
+}
+
 static void *share_run(void *arg)
 {
 	struct share *s = arg;
 
+	share_place(s);
 	s->begin = bench_seconds();
 	s->work(s->arg, s->thread, s->threads);
 	s->end = bench_seconds();
@@ -73,15 +99,19 @@ static void *share_run(void *arg)
 double bench_parallel(uint32_t threads, void (*work)(void *arg, uint32_t thread, uint32_t threads), void *arg)
 {
 	struct share shares[LINEUP_THREADS_MAX];
+	cpu_set_t cpus;
 
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		CPU_ZERO(&cpus);
 	for (uint32_t t = 0; t < threads; t++)
-		shares[t] = (struct share){ .work = work, .arg = arg, .thread = t, .threads = threads };
+		shares[t] = (struct share){ .work = work, .arg = arg, .thread = t, .threads = threads, .cpus = &cpus };
 	for (uint32_t t = 1; t < threads; t++)
 		shares[t].started = pthread_create(&shares[t].id, NULL, share_run, &shares[t]) == 0;
 	for (uint32_t t = 0; t < threads; t++) {
 		if (!shares[t].started)
 			share_run(&shares[t]);
 	}
+	sched_setaffinity(0, sizeof(cpus), &cpus);
 	double begin = INFINITY, end = 0;
 
 	for (uint32_t t = 0; t < threads; t++) {

@@ -17,6 +17,7 @@ enum {
 	RAM_QUICK = 32 * MIB,
 	RAM_MIN = 256 * MIB,
 	RAM_MAX = 1024 * MIB,
+	RAM_PASSES = 2,
 	RAM_CACHES = 8,          /* the buffer is this many last-level caches, within the two above */
 	DISK_PROBE = 256 * MIB,  /* read by the search for the best block size and depth */
 	DEPTH_MAX = 32,
@@ -76,8 +77,8 @@ double bench_ram_measure(struct bench_limits *limits)
 {
 	double best = 0;
 
-	for (uint32_t i = 0; i < bench_kernel_count; i++) {
-		const struct bench_kernel *kernel = &bench_kernels[i];
+	for (uint32_t i = 0; i < RAM_PASSES * bench_kernel_count; i++) {
+		const struct bench_kernel *kernel = &bench_kernels[i % bench_kernel_count];
 
 		if (!kernel->read || !kernel->here())
 			continue;
