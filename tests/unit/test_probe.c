@@ -455,12 +455,19 @@ static void a_probe_of_another_dimension_is_refused(void **state)
 {
 	float v[6] = { 1, 2, 3, 4, 5, 6 };
 	struct lineup_matrix m = { .data = v, .rows = 2, .dim = 3, .dtype = LINEUP_FLOAT32 };
-	struct lineup_probe_set set;
 
-	assert_int_equal(lineup_probe_set_init(*state, &set, 2, 2), 0);
-	assert_int_equal(lineup_probe_set_fill(*state, &set, &m, 0, 2, LINEUP_NORM_MAX_FLOAT32), -EINVAL);
-	assert_string_equal(last_message, "probes: 3 components, but the gallery has 2");
-	lineup_probe_set_fini(&set);
+	assert_int_equal(lineup_probe_check(*state, &m, 2), -EINVAL);
+	assert_string_equal(last_message, "probes: 3 components each, but the gallery's templates have 2");
+	assert_int_equal(lineup_probe_check(*state, &m, 3), 0);
+}
+
+static void a_probe_of_an_unknown_type_is_refused(void **state)
+{
+	float v[3] = { 1, 2, 3 };
+	struct lineup_matrix m = { .data = v, .rows = 1, .dim = 3, .dtype = (enum lineup_dtype)9 };
+
+	assert_int_equal(lineup_probe_check(*state, &m, 3), -EINVAL);
+	assert_string_equal(last_message, "probes: dtype 9 is not known");
 }
 
 int main(void)
@@ -482,6 +489,7 @@ int main(void)
 		cmocka_unit_test(a_smaller_fill_leaves_nothing_of_a_larger_one),
 		cmocka_unit_test(a_bad_probe_is_named_and_nothing_stays),
 		cmocka_unit_test(a_probe_of_another_dimension_is_refused),
+		cmocka_unit_test(a_probe_of_an_unknown_type_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_ctx, drop_ctx);

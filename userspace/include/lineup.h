@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * Conventions, for every function unless its comment says otherwise:
@@ -73,6 +74,8 @@ struct lineup_ctx;
 /* Creates a context; @options may be NULL. Errors: -ENOMEM, -E2BIG. It must outlive every object made with it. */
 int lineup_ctx_create(const struct lineup_ctx_options *options, struct lineup_ctx **ctx);
 void lineup_ctx_destroy(struct lineup_ctx *ctx);
+
+#define LINEUP_FORMAT_VERSION 1u /* of galleries, that this library writes */
 
 /* "0.1.0"; static. */
 const char *lineup_version(void);
@@ -146,7 +149,7 @@ int lineup_subject_check(const char *name);
 int lineup_list_check(const char *name);
 /*
  * Reads a time: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SSZ, a number of seconds since 1970, +Nd, +Nh, +Nm or +Ns after @now; "" and "never"
- * are 0. -EINVAL, silently, for anything else.
+ * are 0. -EINVAL, silently, for anything else, and for a date or a span that comes to 0: it would read as never.
  */
 int lineup_time_parse(const char *text, int64_t now, int64_t *time);
 
@@ -237,7 +240,11 @@ struct lineup_enrol_options {
 
 struct lineup_enrol_batch {
 	struct lineup_matrix vectors;
-	const char *const *subjects; /* [rows]; NULL: each row a subject of its own, named by its template id in decimal */
+	/*
+	 * [rows]; NULL: each row a subject of its own, named by its template id in decimal (if a subject of that name has templates already,
+	 * lineup_enrol_add or lineup_enrol_commit fails with -EEXIST: give names).
+	 */
+	const char *const *subjects;
 	const uint64_t *lists;       /* [rows] masks; NULL: on no list */
 	const int64_t *expires;      /* [rows]; NULL: never; 0: never */
 };
@@ -255,7 +262,11 @@ int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol
 int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *mask);
 /* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
-/* Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. */
+/*
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
+ * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
+ * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
 
@@ -330,7 +341,7 @@ struct lineup_search_setup {
 	enum lineup_residency residency;
 	uint32_t probes_max;     /* that share a pass; 0: LINEUP_PROBES_MAX */
 	uint64_t memory_max;     /* for a resident gallery; 0: 80 % of the memory available */
-	uint32_t stream_bytes;   /* of the ring of blocks; 0: 128 MiB */
+	uint32_t stream_bytes;   /* of the ring of blocks; 0: 32 MiB */
 	uint32_t k_max;          /* largest k that will be asked; 0: 128 */
 	uint32_t candidates_max; /* rows per probe that wait for re-ranking; 0: chosen. When they are full they are re-ranked early */
 	uint32_t reserved;       /* zero */
@@ -396,7 +407,8 @@ struct lineup_search_facts {
  * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
  * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
  * and the options only: score descending, then template id ascending.
- * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer.
+ * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: after a failure in a pass every
+ * count is 0, and what @candidates holds means nothing.
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
@@ -404,6 +416,7 @@ int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *
 /*
  * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the index
  * without a pass over the gallery. @candidates is [probes->rows]. -ENOENT: the gallery has no such subject, or only expired templates.
+ * What @candidates holds after a failure means nothing.
  */
 int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *probes, const char *subject, int64_t now,
 		  struct lineup_candidate *candidates);
@@ -414,6 +427,7 @@ int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *pr
  */
 void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -122,6 +122,17 @@ int lineup_block_verify(const struct lineup_shape *shape, const void *block, uin
 	return -EBADMSG;
 }
 
+/* The certificate of probe.h stands on the stored norms; a NaN fails both comparisons. */
+static bool norm_good(const struct lineup_shape *shape, const struct disk_record *record)
+{
+	double slack = (shape->store == LINEUP_STORE_FLOAT16 ? LINEUP_NORM_MAX_FLOAT16 : LINEUP_NORM_MAX_FLOAT32) - 1, square;
+	float buffer[LINEUP_DIM_MAX];
+	const float *v = lineup_record_vector(shape, record, buffer);
+
+	square = lineup_dot(v, v, shape->dim);
+	return square >= (1 - slack) * (1 - slack) && square <= (1 + slack) * (1 + slack);
+}
+
 int lineup_record_verify(const struct lineup_shape *shape, const struct disk_record *record, const char **why)
 {
 	size_t used = sizeof(*record) + (size_t)shape->dim * (shape->store == LINEUP_STORE_FLOAT16 ? 2 : 4);
@@ -136,6 +147,8 @@ int lineup_record_verify(const struct lineup_shape *shape, const struct disk_rec
 		 !all_zero(record->zero, sizeof(record->zero)) ||
 		 !all_zero((const uint8_t *)record + used, shape->record_bytes - used))
 		*why = "unused bytes of the record are not zero";
+	else if (!norm_good(shape, record))
+		*why = "the record's vector is not of length 1";
 	else
 		return 0;
 	return -EBADMSG;

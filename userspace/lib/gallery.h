@@ -32,6 +32,10 @@
  *	index     rows by hash of the subject's name: 4096-byte pages (struct disk_page) of struct disk_index_entry, ascending by (hash, row)
  *	ops       operations that came in with this segment: pages of struct disk_op, ascending by op_id
  *
+ * Between regions lie zeros: up to the next multiple of 4096, and before the records as much as the writer, who had to choose their place before
+ * he knew how many rows would come, left for blocks that did not come. The others follow each other closely, in this order. A segment may
+ * have no rows: it then keeps operations only, and template_first = template_last = the next template's id at that time.
+ *
  * A block of capacity R = block_rows (a multiple of 48) holds, at these offsets (each a multiple of 64):
  *
  *	0            struct disk_block
@@ -48,16 +52,27 @@
  *
  * journal: 512-byte frames, the unit a disk writes atomically. Frame 0 holds struct disk_journal. A record (struct disk_journal_record and its
  * payload) fills one or more frames: FIRST on its first, LAST on its last. All records written before one fdatasync carry the same batch number;
- * batches count 1, 2, 3 ... A frame is valid if its crc (seeded with its position and the journal's generation) is right; it is *missing* if all its bytes
- * are zero or lie past the end of the file; otherwise it is corrupt, which is always an error.
+ * batches count 1, 2, 3 ... All frames of a record but the last are full. Frame 0 is of batch 0, FIRST and LAST. crc continues from the crc of the 12 bytes
+ * (uint32_t generation, uint64_t position), position counting frames from 0. A frame is valid if its crc is right; it is *missing* if all its bytes
+ * are zero or if the file ends before or inside it; otherwise it is corrupt, which is always an error.
  * Reading stops at the first record that is not complete. What follows is a torn tail if every frame in it is missing, or valid and of batch
  * (last complete record's batch + 1), or of the last complete record's own batch (a later record of the same unfinished write); anything else is an
  * error: an acknowledged record is not there.
  *
+ * What a writer finds when it opens a gallery may be in memory only, if the one before it was killed, or had a sync that failed: it syncs the directory,
+ * writes the last batch of the journal again and syncs it, before it wipes or appends anything.
+ *
  * deleted: struct disk_deleted, then one bit per row (bit r % 8 of byte r / 8), set: deleted.
+ *
+ * The digest of the history, by BLAKE2b-256, does not depend on how rows are packed into files:
+ *
+ *	d[0] = hash(model_digest, uint32_t dim, uint32_t store)
+ *	d[n] = hash(d[n - 1], uint32_t kind, uint64_t sequence, op_id, uint64_t rows, hash(content of operation n))
+ *
+ * with the fields one after the other, without gaps. The content of a deletion is its template ids, uint64_t, ascending. The content of an enrolment is,
+ * row by row: uint8_t length and bytes of the subject's name; uint8_t count of lists, and their names, each of 32 bytes with zeros, ascending bytewise;
+ * int64_t expires; the vector as stored, dim float or float16.
  */
-
-#define LINEUP_FORMAT_VERSION 1u
 
 enum {
 	LINEUP_PANEL_ROWS = 48,
@@ -156,7 +171,10 @@ struct disk_record {
 	uint8_t name_bytes;
 	char name[LINEUP_SUBJECT_BYTES_MAX]; /* zero-filled */
 	uint8_t zero[7];
-	/* float or uint16_t (float16) vector[dim]; zero-filled to record_bytes, a multiple of 8 */
+	/*
+	 * float or uint16_t (float16) vector[dim], whose length differs from 1 by no more than LINEUP_NORM_MAX_* of probe.h does; zero-filled to
+	 * record_bytes, a multiple of 8
+	 */
 };
 _Static_assert(sizeof(struct disk_record) == 104, "disk_record");
 
@@ -267,7 +285,7 @@ void lineup_block_end(const struct lineup_shape *shape, void *block, uint32_t ge
 int lineup_block_verify(const struct lineup_shape *shape, const void *block, uint32_t generation, uint64_t index, uint32_t rows,
 			const char **why);
 
-/* One part of a snapshot: a segment, or the journal's rows in memory. Immutable once the snapshot is made. */
+/* One part of a snapshot: a segment with rows, or up to some hundreds of the journal's rows in memory. Immutable once the snapshot is made. */
 struct lineup_segment {
 	struct lineup_shape shape;
 	uint32_t generation;
@@ -297,7 +315,7 @@ static inline bool lineup_segment_row_deleted(const struct lineup_segment *s, ui
 	return s->deleted && (s->deleted[row / 8] >> (row % 8) & 1);
 }
 
-/* One state of a gallery. Shared by reference; segments ascend in template ids, the journal's rows come last. */
+/* One state of a gallery. Shared by reference; segments ascend in template ids, those of the journal's rows come last. */
 struct lineup_snapshot {
 	struct lineup_ctx *ctx;
 	atomic_uint references;
@@ -318,7 +336,7 @@ struct lineup_snapshot {
 	uint64_t journal_rows;
 };
 
-/* The state a gallery has now, with a reference the caller puts. Any thread. */
+/* The state a gallery has now, with a reference the caller puts; NULL: no memory, logged. Any thread. */
 struct lineup_snapshot *lineup_gallery_snapshot(struct lineup_gallery *gallery);
 void lineup_snapshot_put(struct lineup_snapshot *snapshot); /* takes NULL */
 

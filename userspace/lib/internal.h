@@ -41,6 +41,10 @@ struct lineup_ctx {
 	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
 	void *io_arg;
 	atomic_bool said[LINEUP_ONCE_COUNT];
+	/* Limits of the gallery stage that its tests lower; 0: LINEUP_JOURNAL_SEAL_BYTES, LINEUP_RECORD_BYTES_MAX, 32768. */
+	uint64_t journal_seal_bytes;
+	uint64_t record_bytes_max; /* with room for the record's head, all lists and a row */
+	uint64_t spill_rows_min;
 };
 
 /* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */

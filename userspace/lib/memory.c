@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Memory that is more than malloc's: probes that must leave no trace, and large pages for galleries.
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -41,6 +43,23 @@ void lineup_secret_free(void *p, size_t size)
 	munmap(p, page_round(size));
 }
 
+/* Where huge pages are switched off, for the system or for this process, madvise succeeds all the same. */
+static bool huge_pages_off(void)
+{
+	char text[64] = "";
+	int fd;
+
+	if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1)
+		return true;
+	fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false; /* built without them: madvise says so */
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = 0;
+	close(fd);
+	return strstr(text, "[never]");
+}
+
 void *lineup_pages_alloc(struct lineup_ctx *ctx, size_t size)
 {
 	size_t length = round_up(size ? size : 1, HUGE_BYTES);
@@ -56,6 +75,8 @@ void *lineup_pages_alloc(struct lineup_ctx *ctx, size_t size)
 	if (madvise(aligned, length, MADV_HUGEPAGE))
 		lineup_warn_once(ctx, LINEUP_ONCE_HUGEPAGE, "memory: no huge pages here (%s): scans of a resident gallery are slower",
 				 strerror(errno));
+	else if (huge_pages_off())
+		lineup_warn_once(ctx, LINEUP_ONCE_HUGEPAGE, "memory: huge pages are switched off: scans of a resident gallery are slower");
 	madvise(aligned, length, MADV_DONTDUMP);
 	return aligned;
 }

@@ -231,12 +231,19 @@ static void pack(struct lineup_probe_set *set, uint32_t probe, double norm_max_t
 	explicit_bzero(codes, set->dim);
 }
 
+int lineup_probe_check(struct lineup_ctx *ctx, const struct lineup_matrix *m, uint32_t dim)
+{
+	if (m->dim != dim)
+		return lineup_fail(ctx, -EINVAL, "probes: %u components each, but the gallery's templates have %u", m->dim, dim);
+	if (m->dtype != LINEUP_FLOAT32 && m->dtype != LINEUP_FLOAT64)
+		return lineup_fail(ctx, -EINVAL, "probes: dtype %d is not known", (int)m->dtype);
+	return 0;
+}
+
 int lineup_probe_set_fill(struct lineup_ctx *ctx, struct lineup_probe_set *set, const struct lineup_matrix *m, uint64_t first,
 			  uint32_t count, double norm_max_template)
 {
-	assert(count <= set->capacity && first + count <= m->rows);
-	if (m->dim != set->dim)
-		return lineup_fail(ctx, -EINVAL, "probes: %u components, but the gallery has %u", m->dim, set->dim);
+	assert(count <= set->capacity && first + count <= m->rows && m->dim == set->dim);
 	lineup_probe_set_erase(set);
 	set->tiles = (count + LINEUP_PROBE_TILE - 1) / LINEUP_PROBE_TILE;
 	for (uint32_t i = 0; i < count; i++) {

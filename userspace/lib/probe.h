@@ -66,7 +66,9 @@ struct lineup_probe_set {
 
 int lineup_probe_set_init(struct lineup_ctx *ctx, struct lineup_probe_set *set, uint32_t capacity, uint32_t dim);
 void lineup_probe_set_fini(struct lineup_probe_set *set); /* takes a zeroed set */
-/* Normalises, quantises and packs rows [first, first + count) of @m. Fails like lineup_search for a bad row, naming it. */
+/* Whether @m can be probes for templates of @dim components; -EINVAL, logged. */
+int lineup_probe_check(struct lineup_ctx *ctx, const struct lineup_matrix *m, uint32_t dim);
+/* Normalises, quantises and packs rows [first, first + count) of @m, which has passed lineup_probe_check. Fails like lineup_search for a bad row, naming it. */
 int lineup_probe_set_fill(struct lineup_ctx *ctx, struct lineup_probe_set *set, const struct lineup_matrix *m, uint64_t first,
 			  uint32_t count, double norm_max_template);
 void lineup_probe_set_erase(struct lineup_probe_set *set);

@@ -203,6 +203,27 @@ static const struct lineup_score *const backends[] = {
 	&lineup_score_avx512, &lineup_score_avx2, &lineup_score_neon, &lineup_score_scalar,
 };
 
+/* A CPU does not change: each of these is tested once in a process, which takes milliseconds. */
+static int selftest_once(const struct lineup_score *score)
+{
+	static atomic_int results[ARRAY_SIZE(backends)]; /* 0: not known; 1: passed; else -errno */
+	size_t i = 0;
+	int result;
+
+	while (i < ARRAY_SIZE(backends) && backends[i] != score)
+		i++;
+	if (i == ARRAY_SIZE(backends))
+		return lineup_score_selftest(score);
+	result = atomic_load(&results[i]);
+	if (!result) {
+		result = lineup_score_selftest(score);
+		result = result ? result : 1;
+		if (result != -ENOMEM)
+			atomic_store(&results[i], result);
+	}
+	return result > 0 ? 0 : result;
+}
+
 int lineup_score_choose_from(struct lineup_ctx *ctx, const struct lineup_score *const *table, size_t count, const char *name,
 			     const struct lineup_score **score)
 {
@@ -219,7 +240,7 @@ int lineup_score_choose_from(struct lineup_ctx *ctx, const struct lineup_score *
 			return lineup_fail(ctx, -ENOTSUP, "backend %s: %s", name, why_not);
 		if (why_not)
 			continue;
-		err = lineup_score_selftest(table[i]);
+		err = selftest_once(table[i]);
 		if (err == -ENOMEM)
 			return lineup_fail(ctx, err, "backend %s: no memory for its self-test", table[i]->name);
 		if (!err) {
@@ -245,7 +266,7 @@ void lineup_backends(void (*each)(void *arg, const char *name, const char *why_n
 	for (size_t i = ARRAY_SIZE(backends); i-- > 0;) {
 		const char *why_not = backends[i]->why_not();
 
-		if (!why_not && lineup_score_selftest(backends[i]))
+		if (!why_not && selftest_once(backends[i]))
 			why_not = "its self-test failed";
 		each(arg, backends[i]->name, why_not);
 	}

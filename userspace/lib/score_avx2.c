@@ -23,7 +23,6 @@ enum {
 	GROUPS_MAX = (LINEUP_DIM_MAX + 3) / 4,
 	CHUNK = 16,          /* groups between two rounds of prefetches */
 	TURN_PANELS = 4,     /* panels that an expanded tile is used for: they stay in the L2 cache while the tiles change */
-	AHEAD_BYTES = 8192,  /* how far a pass with a single tile of probes prefetches; more tiles prefetch the next turn */
 };
 
 /*
@@ -48,11 +47,10 @@ struct panel {
 	const float *resid;
 };
 
-/* Lines to bring in while a tile is worked on: @bytes from @at. */
+/* Lines to bring into the L2 cache while a tile is worked on: @bytes from @at. None for a pass with a single tile: see score_avx512.c. */
 struct ahead {
 	const uint8_t *at;
 	size_t bytes;
-	bool near; /* into L1, as it is used next; else into L2 */
 };
 
 static const char *why_not(void)
@@ -84,12 +82,8 @@ TARGET static void expand(struct expanded *e, const struct lineup_probe_set *pro
 
 INLINE void prefetch(const struct ahead *ahead, size_t from, size_t to)
 {
-	for (size_t at = from; at < to; at += 64) {
-		if (ahead->near)
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T0);
-		else
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
-	}
+	for (size_t at = from; at < to; at += 64)
+		_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
 }
 
 INLINE __m256i four_codes(const uint8_t *at)
@@ -220,15 +214,12 @@ static void scan_tile(const struct lineup_scan *scan, const struct lineup_limits
 	float cut[LINEUP_PROBE_TILE];
 
 	lineup_limits_cut(limits, scan, tile, cut);
-	if (!ahead.near)
-		ahead.bytes /= (width + 1) / 2;
+	ahead.bytes /= (width + 1) / 2;
 	for (uint32_t p = 0; p < width; p += 2) {
 		if (p + 1 < width)
 			scan_two(scan, limits, first + p, cut + p, panel, e, &ahead);
 		else
 			scan_one(scan, limits, first + p, cut + p, panel, e, &ahead);
-		if (ahead.near)
-			ahead.bytes = 0; /* the first pass over the panel is the one that waits for memory */
 		ahead.at += ahead.bytes;
 	}
 }
@@ -249,13 +240,10 @@ static void scan_block(const struct lineup_scan *scan, const struct lineup_colum
 			expand(&e, probes, tile);
 			for (uint32_t i = 0; i < TURN_PANELS && turn + i * LINEUP_PANEL_ROWS < rows; i++) {
 				struct panel panel;
-				struct ahead ahead;
+				struct ahead ahead = { .bytes = probes->tiles > 1 ? share : 0 };
 
 				panel_init(&panel, columns, turn + i * LINEUP_PANEL_ROWS, rows, probes->groups);
-				if (probes->tiles > 1)
-					ahead = (struct ahead){ .at = panel.codes + TURN_PANELS * panel_bytes + tile * share, .bytes = share };
-				else
-					ahead = (struct ahead){ .at = panel.codes + AHEAD_BYTES, .bytes = panel_bytes, .near = true };
+				ahead.at = panel.codes + TURN_PANELS * panel_bytes + tile * share;
 				scan_tile(scan, &limits, tile, &panel, &e, ahead);
 			}
 		}
@@ -281,6 +269,8 @@ TARGET static double dot(const float *a, const float *b, uint32_t dim)
 		memcpy(tail_b, b + i, (dim - i) * sizeof(*b));
 		low = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(tail_a)), _mm256_cvtps_pd(_mm_loadu_ps(tail_b)), low);
 		high = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(tail_a + 4)), _mm256_cvtps_pd(_mm_loadu_ps(tail_b + 4)), high);
+		explicit_bzero(tail_a, sizeof(tail_a));
+		explicit_bzero(tail_b, sizeof(tail_b));
 	}
 	low = _mm256_add_pd(low, high); /* 0+4 1+5 2+6 3+7 */
 	quarter = _mm_add_pd(_mm256_castpd256_pd128(low), _mm256_extractf128_pd(low, 1)); /* (0+4)+(2+6) (1+5)+(3+7) */

@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 #include <assert.h>
 #include <immintrin.h>
+#include <string.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define INLINE TARGET static inline __attribute__((always_inline))
@@ -20,7 +21,6 @@ enum {
 	PANEL_GROUP_BYTES = LINEUP_PANEL_ROWS * 4,
 	PROBE_GROUP_BYTES = LINEUP_PROBE_TILE * 4,
 	CHUNK = 16,          /* groups between two rounds of prefetches */
-	AHEAD_BYTES = 8192,  /* how far a pass with a single tile of probes prefetches; more tiles prefetch the next panel */
 };
 
 /* What the tiles of one panel share. */
@@ -33,11 +33,13 @@ struct panel {
 	__m512 resid[VECTORS];
 };
 
-/* Lines to bring in while a tile is worked on: @bytes from @at. */
+/*
+ * Lines to bring into the L2 cache while a tile is worked on: @bytes from @at. For a pass with a single tile there are none: it reads as fast as memory
+ * delivers, and the CPU's own prefetching of the stream was a third faster than any of ours.
+ */
 struct ahead {
 	const uint8_t *at;
 	size_t bytes;
-	bool near; /* into L1, as it is used next; else into L2 */
 };
 
 static const char *why_not(void)
@@ -63,12 +65,8 @@ INLINE void multiply_add(__m512i *acc, __m512i rows, __m512i probe)
 
 INLINE void prefetch(const struct ahead *ahead, size_t from, size_t to)
 {
-	for (size_t at = from; at < to; at += 64) {
-		if (ahead->near)
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T0);
-		else
-			_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
-	}
+	for (size_t at = from; at < to; at += 64)
+		_mm_prefetch((const char *)ahead->at + at, _MM_HINT_T1);
 }
 
 TARGET static __attribute__((noinline)) void report(const struct lineup_scan *scan, uint32_t probe, const struct panel *panel,
@@ -85,23 +83,20 @@ TARGET static __attribute__((noinline)) void report(const struct lineup_scan *sc
 	scan->hit(scan->arg, probe, panel->row, mask, acc);
 }
 
-/* @width probes of tile @tile against the panel. */
-INLINE void scan_tile(const int width, const struct lineup_scan *scan, const struct lineup_limits *limits, uint32_t tile,
-		      const struct panel *panel, const struct ahead *ahead)
+INLINE __m512i four_codes(const int8_t *at)
 {
-	const int8_t *probe = scan->probes->codes + (size_t)tile * panel->groups * PROBE_GROUP_BYTES;
-	const uint8_t *rows = panel->codes;
-	const uint32_t first = tile * LINEUP_PROBE_TILE;
-	__m512i acc[LINEUP_PROBE_TILE][VECTORS];
-	float cut[LINEUP_PROBE_TILE];
-	size_t fetched = 0;
+	int32_t word;
 
-	lineup_limits_cut(limits, scan, tile, cut);
-	UNROLL
-	for (int p = 0; p < width; p++)
-		UNROLL
-		for (int v = 0; v < VECTORS; v++)
-			acc[p][v] = _mm512_set1_epi32(-128 * scan->probes->code_sum[first + p]);
+	memcpy(&word, at, 4);
+	return _mm512_set1_epi32(word);
+}
+
+/* Adds the products of @width probes, whose codes begin at @probe, to their sums. */
+INLINE void multiply(const int width, const struct panel *panel, const int8_t *probe, const struct ahead *ahead,
+		     __m512i acc[][VECTORS])
+{
+	const uint8_t *rows = panel->codes;
+	size_t fetched = 0;
 
 	for (uint32_t g = 0; g < panel->groups;) {
 		uint32_t end = panel->groups - g < CHUNK ? panel->groups : g + CHUNK;
@@ -114,7 +109,7 @@ INLINE void scan_tile(const int width, const struct lineup_scan *scan, const str
 
 			UNROLL
 			for (int p = 0; p < width; p++) {
-				__m512i q = _mm512_set1_epi32(((const int32_t *)(const void *)probe)[p]);
+				__m512i q = four_codes(probe + 4 * p);
 
 				multiply_add(&acc[p][0], r0, q);
 				multiply_add(&acc[p][1], r1, q);
@@ -122,6 +117,53 @@ INLINE void scan_tile(const int width, const struct lineup_scan *scan, const str
 			}
 		}
 	}
+}
+
+/* The same for one probe: two sums for each row, of even and odd groups, as three chains of additions do not keep memory busy. */
+INLINE void multiply_one(const struct panel *panel, const int8_t *probe, __m512i acc[VECTORS])
+{
+	const uint8_t *rows = panel->codes;
+	__m512i odd[VECTORS];
+
+	UNROLL
+	for (int v = 0; v < VECTORS; v++)
+		odd[v] = _mm512_setzero_si512();
+	for (uint32_t g = 0; g < panel->groups / 2; g++, rows += 2 * PANEL_GROUP_BYTES, probe += 2 * PROBE_GROUP_BYTES) {
+		__m512i q0 = four_codes(probe), q1 = four_codes(probe + PROBE_GROUP_BYTES);
+
+		UNROLL
+		for (int v = 0; v < VECTORS; v++) {
+			multiply_add(&acc[v], _mm512_load_si512(rows + 64 * v), q0);
+			multiply_add(&odd[v], _mm512_load_si512(rows + PANEL_GROUP_BYTES + 64 * v), q1);
+		}
+	}
+	UNROLL
+	for (int v = 0; v < VECTORS; v++) {
+		if (panel->groups % 2)
+			multiply_add(&acc[v], _mm512_load_si512(rows + 64 * v), four_codes(probe));
+		acc[v] = _mm512_add_epi32(acc[v], odd[v]);
+	}
+}
+
+/* @width probes of tile @tile against the panel. */
+INLINE void scan_tile(const int width, const struct lineup_scan *scan, const struct lineup_limits *limits, uint32_t tile,
+		      const struct panel *panel, const struct ahead *ahead)
+{
+	const int8_t *probe = scan->probes->codes + (size_t)tile * panel->groups * PROBE_GROUP_BYTES;
+	const uint32_t first = tile * LINEUP_PROBE_TILE;
+	__m512i acc[LINEUP_PROBE_TILE][VECTORS];
+	float cut[LINEUP_PROBE_TILE];
+
+	lineup_limits_cut(limits, scan, tile, cut);
+	UNROLL
+	for (int p = 0; p < width; p++)
+		UNROLL
+		for (int v = 0; v < VECTORS; v++)
+			acc[p][v] = _mm512_set1_epi32(-128 * scan->probes->code_sum[first + p]);
+	if (width == 1)
+		multiply_one(panel, probe, acc[0]);
+	else
+		multiply(width, panel, probe, ahead, acc);
 
 	UNROLL
 	for (int p = 0; p < width; p++) {
@@ -183,10 +225,8 @@ TARGET static void scan_block(const struct lineup_scan *scan, const struct lineu
 		panel_init(&panel, columns, row, rows, probes->groups);
 		for (uint32_t tile = 0; tile < probes->tiles; tile++) {
 			uint32_t left = probes->count - tile * LINEUP_PROBE_TILE;
-			struct ahead ahead = { .at = panel.codes + AHEAD_BYTES, .bytes = panel_bytes, .near = true };
+			struct ahead ahead = { .at = panel.codes + panel_bytes + tile * share, .bytes = probes->tiles > 1 ? share : 0 };
 
-			if (probes->tiles > 1)
-				ahead = (struct ahead){ .at = panel.codes + panel_bytes + tile * share, .bytes = share };
 			if (left == 1)
 				scan_tile_1(scan, &limits, tile, &panel, &ahead);
 			else if (left == 2)

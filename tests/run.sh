@@ -1,0 +1,618 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The whole test matrix, and the whole of continuous integration: tests/run.sh [STAGE...] runs all stages, or those named.
+#
+# A stage is a function below, named for the fact it shows. Each counts as one test, except those that run test programs, where each
+# case counts. Logs are kept in build/check/. The last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed.
+
+cd "$(dirname "$0")/.." || exit 1
+exec </dev/null 2>&1
+shopt -s nullglob
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CC CFLAGS CPPFLAGS LDFLAGS CROSS_COMPILE SANITIZE WERROR V DESTDIR PREFIX
+export LC_ALL=C.UTF-8
+
+build=${BUILD:-build}
+unset BUILD
+out=$build/check
+jobs=$(nproc)
+test_seconds_max=600
+slow_seconds=20
+fuzz_seconds=3
+stages="
+	packages_are_installed
+	every_file_names_its_licence
+	shellcheck_finds_nothing
+	manual_pages_are_well_formed
+	code_is_tidy
+	stages_include_only_stages_to_their_left
+	gcc_builds_without_warnings
+	clang_builds_without_warnings
+	headers_compile_alone
+	static_symbols_begin_with_lineup
+	shared_library_exports_exactly_the_public_header
+	analyzer_finds_nothing
+	a_second_make_does_nothing
+	a_changed_flag_rebuilds
+	a_build_elsewhere_leaves_the_tree_alone
+	install_and_uninstall_leave_nothing_behind
+	a_consumer_links_shared_and_static
+	unit_tests
+	integration_tests
+	unit_tests_under_asan_and_ubsan
+	integration_tests_under_asan_and_ubsan
+	thread_tests_under_tsan
+	unit_tests_on_arm64
+	corpus_replays
+	fuzzers_find_nothing_new
+	the_work_tree_is_as_it_was
+"
+# Stages that run test programs and count their cases.
+many=" unit_tests integration_tests unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
+
+# ---- counting ---------------------------------------------------------------------------------------------------------------
+
+passed=0 failed=0 skipped=0
+failures=() skips=()
+
+# record passed|failed|skipped NAME [REASON]
+record()
+{
+	case $1 in
+	passed) passed=$((passed + 1)) ;;
+	failed) failed=$((failed + 1)); failures+=("$2: $3") ;;
+	skipped) skipped=$((skipped + 1)); skips+=("$2: $3") ;;
+	esac
+	[ "$1" = passed ] || printf '  %s %s: %s\n' "$1" "$2" "$3"
+}
+
+# Ends a stage that is one test as skipped.
+skip()
+{
+	echo "$*"
+	exit 77
+}
+
+# Runs a function as one test; its output is kept, and shown if it fails. Exit status 77 and a last line with the reason: skipped.
+one()
+{
+	local log=$out/$1.log status
+
+	(set -e; "$1") >"$log" 2>&1
+	status=$?
+	case $status in
+	0) record passed "$1" ;;
+	77) record skipped "$1" "$(tail -n 1 "$log")" ;;
+	*) tail -n 40 "$log" | sed 's/^/    /'; record failed "$1" "exit status $status, see $log" ;;
+	esac
+}
+
+# Reads the TAP lines in log $3 of program $2, which ended with status $4, and records each case as $1/program/case.
+record_tap()
+{
+	local suite=$1/$2 log=$3 status=$4 kind name reason before=$failed planned=0 seen=0
+
+	while IFS=$'\t' read -r kind name reason; do
+		case $kind in
+		plan) planned=$((planned + name)) ;;
+		*) seen=$((seen + 1)); record "$kind" "$suite/$name" "$reason" ;;
+		esac
+	done < <(awk '
+		function flush() { if (held != "") print "failed\t" held "\t" why; held = "" }
+		/^1\.\.[0-9]+/ { flush(); sub(/^1\.\./, ""); print "plan\t" $1; next }
+		/^(not )?ok [0-9]+ # SKIP/ { flush(); sub(/^.*# SKIP */, ""); print "skipped\t" $0 "\t" (last == "" ? "no reason given" : last); next }
+		/^ok [0-9]+/ { flush(); sub(/^ok [0-9]+( -)? */, ""); print "passed\t" $0; last = ""; next }
+		/^not ok [0-9]+/ { flush(); sub(/^not ok [0-9]+( -)? */, ""); held = $0; why = ""; next }
+		/^# not ok/ { next }
+		/^# / && held != "" { sub(/^# /, ""); if (length(why) < 200) why = why (why == "" ? "" : "; ") $0; next }
+		{ last = $0 }
+		END { flush() }' "$log")
+	if [ "$seen" -lt "$planned" ] || { [ "$status" != 0 ] && [ "$failed" = "$before" ]; } || [ "$seen" = 0 ]; then
+		tail -n 40 "$log" | sed 's/^/    /'
+		record failed "$suite" "$(ending "$status") after $seen of $planned cases, see $log"
+	fi
+}
+
+# An exit status in words.
+ending()
+{
+	case $1 in
+	124) echo "stopped after $test_seconds_max s" ;;
+	12[89] | 1[3-9]? | 2??) echo "ended by signal $(kill -l $(($1 - 128)) 2>/dev/null)" ;;
+	*) echo "exit status $1" ;;
+	esac
+}
+
+# started LOG COMMAND...: runs it beside the others, as many at a time as there are CPUs; its exit status goes to LOG.status.
+started()
+{
+	local log=$1
+	shift
+
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+		wait -n
+	done
+	{
+		local begin=$SECONDS
+
+		timeout "$test_seconds_max" "$@" >"$log" 2>&1
+		echo $? >"$log.status"
+		[ $((SECONDS - begin)) -lt $slow_seconds ] || echo "  $(basename "$log" .log) took $((SECONDS - begin)) s"
+	} &
+}
+
+# run_units STAGE DIRECTORY "PATTERN..." WRAPPER...: runs the unit test programs of a build whose names match.
+run_units()
+{
+	local stage=$1 dir=$2 patterns=$3 source name names=()
+	shift 3
+
+	for source in tests/unit/test_*.c; do
+		name=$(basename "$source" .c)
+		matches "$name" "$patterns" || continue
+		names+=("$name")
+		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP "$@" "$dir/tests/unit/$name"
+	done
+	wait
+	for name in "${names[@]}"; do
+		record_tap "$stage" "$name" "$out/$stage.$name.log" "$(cat "$out/$stage.$name.log.status")"
+	done
+}
+
+# Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
+room()
+{
+	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+		echo /dev/shm
+	else
+		echo "$tmp"
+	fi
+}
+
+# matches NAME "PATTERN..."
+matches()
+{
+	local pattern patterns
+
+	read -ra patterns <<<"$2"
+	for pattern in "${patterns[@]}"; do
+		# shellcheck disable=SC2053 # a pattern is meant
+		[[ $1 == $pattern ]] && return 0
+	done
+	return 1
+}
+
+# run_scripts STAGE DIRECTORY: runs tests/integration/*.sh with the program of a build.
+run_scripts()
+{
+	local stage=$1 dir script name log status
+
+	dir=$(cd "$2" && pwd)
+	for script in tests/integration/*.sh; do
+		started "$out/$stage.$(basename "$script" .sh).log" env LINEUP="$dir/lineup" TMPDIR="$tmp" "$script"
+	done
+	wait
+	for script in tests/integration/*.sh; do
+		name=$(basename "$script" .sh)
+		log=$out/$stage.$name.log
+		status=$(cat "$log.status")
+		if grep -qE '^(not )?ok [0-9]' "$log"; then
+			record_tap "$stage" "$name" "$log" "$status"
+		elif [ "$status" = 0 ]; then
+			record passed "$stage/$name"
+		elif [ "$status" = 77 ]; then
+			record skipped "$stage/$name" "$(tail -n 1 "$log")"
+		else
+			tail -n 40 "$log" | sed 's/^/    /'
+			record failed "$stage/$name" "$(ending "$status"), see $log"
+		fi
+	done
+}
+
+# compile STAGE DIRECTORY ARGUMENTS...: builds for a stage of many; a build that fails is one failed test.
+compile()
+{
+	local stage=$1 dir=$2 log=$out/$1.build.log
+	shift 2
+
+	if ! make -j"$jobs" BUILD="$dir" WERROR=1 "$@" >"$log" 2>&1; then
+		tail -n 40 "$log" | sed 's/^/    /'
+		record failed "$stage" "does not build, see $log"
+		return 1
+	fi
+}
+
+tracked_files()
+{
+	if inside_git; then
+		repository ls-files --cached --others --exclude-standard
+	else
+		find . -type f -not -path "./$build/*" -not -path './.git/*' | sed 's|^\./||'
+	fi
+}
+
+repository()
+{
+	git -c safe.directory="$PWD" "$@"
+}
+
+inside_git()
+{
+	[ "$(repository rev-parse --show-toplevel 2>/dev/null)" = "$(pwd -P)" ]
+}
+
+# ---- the tree ---------------------------------------------------------------------------------------------------------------
+
+packages_are_installed()
+{
+	packaging/setup.sh build test cross
+}
+
+# The first line of every file; the second where the first is #!. Data that cannot hold one is described in tests/data/README.md.
+every_file_names_its_licence()
+{
+	local file bad=0
+
+	while read -r file; do
+		case $file in
+		LICENSES/* | tests/data/*.npy | tests/data/*.csv | tests/fuzz/corpus/*) continue ;;
+		esac
+		[ -s "$file" ] || continue
+		if ! head -n 2 "$file" | grep -q 'SPDX-License-Identifier: [A-Z]'; then
+			echo "$file: no SPDX line"
+			bad=1
+		fi
+	done < <(tracked_files)
+	return $bad
+}
+
+shellcheck_finds_nothing()
+{
+	tracked_files | while read -r file; do
+		[ -f "$file" ] && head -n 1 "$file" | grep -aqE '^#!.*sh$' && echo "$file"
+	done | xargs shellcheck -x -S warning
+	shellcheck -S warning -s bash userspace/completion/lineup
+}
+
+manual_pages_are_well_formed()
+{
+	mandoc -T lint -W warning userspace/man/*.[15]
+}
+
+# Lists what is longer than style asks; fails where it is far longer, which nobody would defend.
+code_is_tidy()
+{
+	# shellcheck disable=SC2016 # awk's own variables
+	tracked_files | grep -E '\.[ch]$' | xargs awk '
+		function over(what, n, soft, hard) {
+			if (n > soft) print FILENAME ":" FNR ": " what ", " n " (aim: " soft ")"
+			if (n > hard) bad = 1
+		}
+		function end() { if (file != "" && lines > 800) print file ": file of " lines " lines (aim: 800)"; if (lines > 1200) bad = 1 }
+		FNR == 1 { end(); file = FILENAME; begun = 0 }
+		{ lines = FNR; text = $0; gsub(/\t/, "        ", text); if (length(text) > 132) over("line", length(text), 132, 160) }
+		/[ \t]$/ { print FILENAME ":" FNR ": space at the end of the line"; bad = 1 }
+		/^\{/ { begun = FNR }
+		/^\}/ && begun { over("function", FNR - begun + 1, 70, 140); begun = 0 }
+		END { end(); exit bad }'
+}
+
+# The row of stages; a file includes headers of its own line and of those above only. A name stands for itself and for name_*.c.
+stages_include_only_stages_to_their_left()
+{
+	local row="
+		lineup internal io ctx memory crc32c half pool
+		probe source vectors subjects when
+		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
+		stream
+		score
+		topk
+		search verify
+	"
+	awk -v row="$row" '
+		function rank(name, n) {
+			for (n = name; ; ) {
+				if (n in of) return of[n]
+				if (!sub(/_[^_]*$/, "", n)) break
+			}
+			print name ": not in the row of stages (tests/run.sh)"
+			bad = 1
+			return 0
+		}
+		function noun(path) { sub(/.*\//, "", path); sub(/\.[ch]$/, "", path); return path }
+		BEGIN {
+			lines = split(row, line, "\n")
+			for (i = 1; i <= lines; i++) {
+				words = split(line[i], word, /[ \t]+/)
+				for (j = 1; j <= words; j++) if (word[j] != "") of[word[j]] = i
+			}
+		}
+		FNR == 1 { here = rank(noun(FILENAME)) }
+		/^#include "/ {
+			split($0, part, "\"")
+			if (rank(noun(part[2])) > here) { print FILENAME ":" FNR ": includes " part[2] ", a stage to its right"; bad = 1 }
+		}
+		END { exit bad }' userspace/lib/*.[ch]
+}
+
+# ---- builds -----------------------------------------------------------------------------------------------------------------
+
+gcc_builds_without_warnings()
+{
+	make -k -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs
+}
+
+clang_builds_without_warnings()
+{
+	make -k -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
+}
+
+headers_compile_alone()
+{
+	local header compiler
+
+	while read -r header; do
+		for compiler in gcc clang; do
+			echo "$compiler $header"
+			echo "#include \"$header\"" | $compiler -std=gnu11 -Wall -Wextra -Wundef -Werror -D_GNU_SOURCE \
+				-I. -Iuserspace/include -Iuserspace/lib -fsyntax-only -x c -
+		done
+	done < <(tracked_files | grep '^userspace/.*\.h$')
+	echo '#include "lineup.h"' | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
+	echo '#include "lineup.h"' | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
+}
+
+static_symbols_begin_with_lineup()
+{
+	nm -g --defined-only "$out/gcc/liblineup.a" | awk 'NF == 3 && $3 !~ /^lineup_/ { print $3; bad = 1 } END { exit bad }'
+}
+
+shared_library_exports_exactly_the_public_header()
+{
+	local dir
+
+	for dir in "$out/gcc" "$out/clang"; do
+		diff <(gcc -E -P -Iuserspace/include -x c userspace/include/lineup.h | tr '\n' ' ' | sed 's/typedef[^;]*;//g' |
+			grep -oE '\blineup_[a-z0-9_]+ *\(' | tr -d ' (' | sort) \
+		     <(nm -D --defined-only "$dir/liblineup.so" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort)
+	done
+	readelf -d "$out/gcc/liblineup.so" | grep -q 'SONAME.*liblineup\.so\.[0-9]*\]'
+}
+
+# The analyzer sees one file at a time, so it is told which functions return the error they are given.
+# -analyzer-werror makes a finding the exit status. The kernels' intrinsics are left to the compilers' warnings.
+analyzer_finds_nothing()
+{
+	local file include
+
+	cat >"$out/analyzer-lib.h" <<-'END'
+		#include "gallery_files.h"
+		#define lineup_fail(ctx, err, ...) ((void)lineup_fail(ctx, err, __VA_ARGS__), (err))
+		#define lineup_fault_set(fault, err, ...) ((void)lineup_fault_set(fault, err, __VA_ARGS__), (err))
+	END
+	cat >"$out/analyzer-cli.h" <<-'END'
+		#include "cli.h"
+		#define cli_fail(...) ((void)cli_fail(__VA_ARGS__), CLI_FAILED)
+		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
+		#define cli_status(cli, err) ({ int err_ = (err); (void)cli_status(cli, err_); err_ ? CLI_FAILED : CLI_DONE; })
+	END
+	for file in userspace/lib/*.c userspace/cli/*.c; do
+		case $file in
+		*/score_avx* | */score_neon*) continue ;;
+		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
+		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
+		esac
+		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
+		echo "$file $include"
+	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
+		-D_GNU_SOURCE -Iuserspace/include
+}
+
+a_second_make_does_nothing()
+{
+	local again
+
+	again=$(make BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs replays bench-programs)
+	echo "$again"
+	! grep -qE '^  (CC|AR|LD) ' <<<"$again"
+}
+
+a_changed_flag_rebuilds()
+{
+	local dir=$out/flags
+
+	rm -rf "$dir"
+	make -j"$jobs" BUILD="$dir" CFLAGS=-O0 "$dir/liblineup.a"
+	make -j"$jobs" BUILD="$dir" CFLAGS=-O1 "$dir/liblineup.a" >"$dir/again"
+	grep crc32c "$dir/again"
+	rm -rf "$dir"
+}
+
+a_build_elsewhere_leaves_the_tree_alone()
+{
+	local dir
+
+	dir=$(mktemp -d)
+	touch "$dir/before"
+	make -j"$jobs" BUILD="$dir/out" all
+	find . -newer "$dir/before" -type f -not -path './.git/*' -not -path "./$out/*" >"$dir/new"
+	cat "$dir/new"
+	[ ! -s "$dir/new" ]
+	"$dir/out/lineup" --version
+	rm -rf "$dir"
+}
+
+install_and_uninstall_leave_nothing_behind()
+{
+	local dir file
+
+	dir=$(mktemp -d)
+	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr install
+	(cd "$dir" && find . -type f -o -type l) | sort
+	for file in bin/lineup include/lineup.h lib/liblineup.a lib/liblineup.so lib/pkgconfig/liblineup.pc share/man/man1/lineup.1 \
+		share/man/man5/lineup-gallery.5 share/bash-completion/completions/lineup; do
+		[ -s "$dir/usr/$file" ]
+	done
+	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr uninstall
+	(cd "$dir" && find . -type f -o -type l) >"$dir.left"
+	cat "$dir.left"
+	[ ! -s "$dir.left" ]
+	rm -rf "$dir" "$dir.left"
+}
+
+a_consumer_links_shared_and_static()
+{
+	local dir
+
+	dir=$(mktemp -d)
+	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/opt/lineup install
+	export PKG_CONFIG_SYSROOT_DIR=$dir PKG_CONFIG_LIBDIR=$dir/opt/lineup/lib/pkgconfig
+	[ "$(pkg-config --modversion liblineup)" = "$("$out/gcc/lineup" --version | awk '{ print $2; exit }')" ]
+	# shellcheck disable=SC2046 # pkg-config prints words
+	gcc -Wall -Wextra -Werror tests/integration/consumer.c -o "$dir/shared" $(pkg-config --cflags --libs liblineup)
+	LD_LIBRARY_PATH=$dir/opt/lineup/lib "$dir/shared" "$dir/gallery-shared"
+	# shellcheck disable=SC2046
+	gcc -Wall -Wextra -Werror -static tests/integration/consumer.c -o "$dir/static" $(pkg-config --static --cflags --libs liblineup)
+	"$dir/static" "$dir/gallery-static"
+	rm -rf "$dir"
+}
+
+# ---- tests ------------------------------------------------------------------------------------------------------------------
+
+unit_tests()
+{
+	compile "${FUNCNAME[0]}" "$out/gcc" CC=gcc unit-programs && run_units "${FUNCNAME[0]}" "$out/gcc" '*'
+}
+
+integration_tests()
+{
+	compile "${FUNCNAME[0]}" "$out/gcc" CC=gcc all && run_scripts "${FUNCNAME[0]}" "$out/gcc"
+}
+
+unit_tests_under_asan_and_ubsan()
+{
+	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined unit-programs &&
+		run_units "${FUNCNAME[0]}" "$out/asan" '*'
+}
+
+integration_tests_under_asan_and_ubsan()
+{
+	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined all && run_scripts "${FUNCNAME[0]}" "$out/asan"
+}
+
+# The tests whose programs run more than one thread. tsan wants the addresses where it expects them, so randomisation is off.
+thread_tests_under_tsan()
+{
+	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model"
+
+	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
+	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+	if setarch -R true 2>/dev/null; then
+		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded" setarch -R
+	else
+		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded"
+	fi
+}
+
+# What depends on the processor. Not the tests of what a kernel offers, which would meet qemu's system calls, nor those that only try
+# crash points and damaged bytes. Emulation is slow, so random tests make fewer rounds.
+unit_tests_on_arm64()
+{
+	local stage=${FUNCNAME[0]}
+	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_v* test_when test_gallery test_gallery_model"
+
+	if [ "$(uname -m)" = aarch64 ]; then
+		record skipped "$stage" "this machine is one: unit_tests has shown it"
+	elif ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
+		record skipped "$stage" "no aarch64-linux-gnu-gcc or no qemu-aarch64 here"
+	else
+		compile "$stage" "$out/arm64" CROSS_COMPILE=aarch64-linux-gnu- all unit-programs &&
+			run_units "$stage" "$out/arm64" "$portable" env LINEUP_TEST_SCALE=0.02 qemu-aarch64 -cpu max
+	fi
+}
+
+corpus_replays()
+{
+	local stage=${FUNCNAME[0]} source name log
+
+	compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined replays || return
+	for source in tests/fuzz/fuzz_*.c; do
+		name=$(basename "$source" .c)
+		name=${name#fuzz_}
+		log=$out/$stage.$name.log
+		if timeout "$test_seconds_max" "$out/asan/tests/fuzz/replay_$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+			record passed "$stage/$name"
+		else
+			tail -n 40 "$log" | sed 's/^/    /'
+			record failed "$stage/$name" "see $log"
+		fi
+	done
+}
+
+fuzzers_find_nothing_new()
+{
+	local stage=${FUNCNAME[0]} source name log dir=$out/fuzz
+
+	compile "$stage" "$dir" CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers || return
+	for source in tests/fuzz/fuzz_*.c; do
+		name=$(basename "$source" .c)
+		log=$out/$stage.$name.log
+		rm -rf "$dir/found/$name"
+		mkdir -p "$dir/found/$name"
+		if timeout "$test_seconds_max" "$dir/tests/fuzz/$name" -seed=1 -max_total_time=$fuzz_seconds -artifact_prefix="$dir/$name-" \
+			"$dir/found/$name" "tests/fuzz/corpus/${name#fuzz_}" >"$log" 2>&1; then
+			record passed "$stage/$name"
+		else
+			tail -n 40 "$log" | sed 's/^/    /'
+			record failed "$stage/$name" "see $log"
+		fi
+	done
+}
+
+the_work_tree_is_as_it_was()
+{
+	inside_git || skip "not a git checkout"
+	repository status --porcelain --untracked-files=all | diff "$out/status" -
+}
+
+# ---- all of it --------------------------------------------------------------------------------------------------------------
+
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+case $out in
+"$PWD"/*) out=${out#"$PWD"/} ;;
+esac
+rm -rf "$out/tmp" "$out/summary"
+mkdir -p "$out/tmp"
+tmp=$(cd "$out/tmp" && pwd)
+inside_git && repository status --porcelain --untracked-files=all >"$out/status"
+
+# shellcheck disable=SC2086 # a list of words
+[ $# != 0 ] || set -- $stages
+for stage; do
+	if ! declare -F "$stage" >/dev/null; then
+		echo "tests/run.sh: no stage $stage; there are:$stages"
+		exit 2
+	fi
+	begin=$SECONDS
+	counted=$((passed + failed + skipped))
+	case $many in
+	*[[:space:]]"$stage"[[:space:]]*) "$stage" ;;
+	*) one "$stage" ;;
+	esac
+	[ $((passed + failed + skipped)) != "$counted" ] || record failed "$stage" "ran no test"
+	printf '%4d s  %s (%d passed, %d failed, %d skipped so far)\n' $((SECONDS - begin)) "$stage" "$passed" "$failed" "$skipped"
+done
+
+rm -rf "$out/tmp"
+if [ "$skipped" != 0 ]; then
+	printf '\nskipped:\n'
+	printf '  %s\n' "${skips[@]}"
+fi
+if [ "$failed" != 0 ]; then
+	printf '\nfailed:\n'
+	printf '  %s\n' "${failures[@]}"
+fi
+echo
+echo "$passed passed, $failed failed, $skipped skipped" | tee "$out/summary"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// lineup info: describes a gallery, or this build and what it can use on this machine.
+#include <errno.h>
+#include <inttypes.h>
+#include <liburing.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+	"Usage: lineup info GALLERY [--format table|json]\n"
+	"       lineup info --build [--format table|json]\n"
+	"Describes a gallery without reading its templates, or this build: its version, and what it can use on this machine.\n";
+
+struct backends {
+	bool table;
+	json_t *array;
+};
+
+static void show_backend(void *arg, const char *name, const char *why_not)
+{
+	struct backends *b = arg;
+
+	if (b->table)
+		printf("backend         %s: %s\n", name, why_not ? why_not : "available");
+	else
+		json_array_append_new(b->array, json_pack("{s:s, s:b, s:s*}", "name", name, "available", !why_not, "reason", why_not));
+}
+
+/* Why io_uring cannot be used here; NULL if it can. */
+static const char *uring_why_not(void)
+{
+	struct io_uring ring;
+	int err = io_uring_queue_init(2, &ring, 0);
+
+	if (err)
+		return strerror(-err);
+	io_uring_queue_exit(&ring);
+	return NULL;
+}
+
+static int print_build(struct cli *cli, unsigned int format)
+{
+	struct backends b = { .table = format == CLI_TABLE, .array = json_array() };
+	const char *why_not = uring_why_not();
+	json_t *build;
+	int status = 0;
+
+	if (b.table) {
+		printf("version         %s\ngallery format  %u\ncompiler        %s\n", lineup_version(), LINEUP_FORMAT_VERSION,
+		       __VERSION__);
+		lineup_backends(show_backend, &b);
+		printf("io_uring        %s\n", why_not ? why_not : "available");
+		printf("libsodium       %s\njansson         %s\noptional parts  none are built in: Vulkan no\n", sodium_version_string(),
+		       JANSSON_VERSION);
+		json_decref(b.array);
+	} else {
+		lineup_backends(show_backend, &b);
+		build = json_pack("{s:s, s:i, s:s, s:o, s:{s:b, s:s*}, s:s, s:s, s:{s:b}}", "version", lineup_version(), "format",
+				  (int)LINEUP_FORMAT_VERSION, "compiler", __VERSION__, "backends", b.array, "io_uring", "available",
+				  !why_not, "reason", why_not, "libsodium", sodium_version_string(), "jansson", JANSSON_VERSION,
+				  "optional", "vulkan", false);
+		status = cli_print_json(cli, build);
+	}
+	return status ? status : cli_flush(cli, NULL);
+}
+
+static const char *const stores[] = { [LINEUP_STORE_FLOAT32] = "float32", [LINEUP_STORE_FLOAT16] = "float16" };
+
+static void print_table(const struct lineup_gallery_info *i)
+{
+	char digest[2 * LINEUP_DIGEST_BYTES + 1], model_digest[2 * LINEUP_DIGEST_BYTES + 1], size[CLI_SIZE_TEXT];
+
+	cli_hex(digest, i->digest, sizeof(i->digest));
+	cli_hex(model_digest, i->model_digest, sizeof(i->model_digest));
+	printf("templates       %" PRIu64 " of %" PRIu64 " subjects\n", i->templates, i->subjects);
+	printf("deleted         %" PRIu64 "%s\n", i->templates_deleted, i->templates_deleted ? " (on disk until compaction)" : "");
+	printf("next template   %" PRIu64 "\n", i->templates_next);
+	printf("components      %" PRIu32 ", stored as %s\n", i->dim, stores[i->store]);
+	printf("model           %s\nmodel digest    %s\n", i->model, model_digest);
+	printf("sequence        %" PRIu64 "\ndigest          %s\n", i->sequence, digest);
+	printf("lists           ");
+	for (uint32_t l = 0; l < i->lists; l++)
+		printf("%s%s", l ? ", " : "", i->list[l]);
+	printf("%s\n", i->lists ? "" : "none");
+	printf("files           %s (%" PRIu64 " bytes), format %" PRIu32 "\n", cli_size(size, i->bytes), i->bytes, i->format);
+	printf("segments        %" PRIu32 "\n", i->segments);
+	printf("journal         %s, %" PRIu64 " templates\n", cli_size(size, i->journal_bytes), i->journal_templates);
+	printf("one pass reads  %s\n", cli_size(size, i->scan_bytes));
+}
+
+static json_t *info_json(const struct lineup_gallery_info *i)
+{
+	json_t *lists = json_array();
+
+	for (uint32_t l = 0; l < i->lists; l++)
+		json_array_append_new(lists, json_string(i->list[l]));
+	return json_pack("{s:i, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:o, s:I, s:I, s:I, s:I, s:i}",
+			 "dim", (int)i->dim, "store", stores[i->store], "model", i->model,
+			 "model_digest", cli_json_hex(i->model_digest, sizeof(i->model_digest)),
+			 "digest", cli_json_hex(i->digest, sizeof(i->digest)), "sequence", (json_int_t)i->sequence,
+			 "templates", (json_int_t)i->templates, "templates_deleted", (json_int_t)i->templates_deleted,
+			 "subjects", (json_int_t)i->subjects, "templates_next", (json_int_t)i->templates_next,
+			 "segments", (int)i->segments, "lists", lists, "journal_bytes", (json_int_t)i->journal_bytes,
+			 "journal_templates", (json_int_t)i->journal_templates, "bytes", (json_int_t)i->bytes,
+			 "scan_bytes", (json_int_t)i->scan_bytes, "format", (int)i->format);
+}
+
+static int print_gallery(struct cli *cli, const char *path, unsigned int format)
+{
+	struct lineup_gallery_options open = { .size = sizeof(open) };
+	struct lineup_gallery_info info;
+	struct lineup_gallery *gallery;
+	int status = cli_status(cli, lineup_gallery_open(cli->ctx, path, &open, &gallery));
+
+	if (status)
+		return status;
+	lineup_gallery_info(gallery, &info);
+	lineup_gallery_close(gallery);
+	if (format == CLI_TABLE)
+		print_table(&info);
+	else
+		status = cli_print_json(cli, info_json(&info));
+	return status ? status : cli_flush(cli, NULL);
+}
+
+int cmd_info(struct cli *cli, int argc, char **argv)
+{
+	enum { BUILD = CLI_OPTION_FIRST, FORMAT };
+	static const struct option options[] = {
+		{ "build", no_argument, NULL, BUILD }, { "format", required_argument, NULL, FORMAT },
+		{ "help", no_argument, NULL, 'h' },    { 0 },
+	};
+	static const char *const formats[] = { "table", "json", NULL };
+	const char *path = NULL;
+	unsigned int word = 0;
+	bool build = false;
+	int c, status = 0;
+
+	while (!status && (c = cli_option(cli, argc, argv, ":h", options)) != -1) {
+		switch (c) {
+		case BUILD: build = true; break;
+		case FORMAT: status = cli_parse_word(cli, "--format", optarg, formats, &word); break;
+		case 'h': return cli_help(cli, help);
+		default: return CLI_USAGE;
+		}
+	}
+	if (!status && build && optind < argc)
+		status = cli_usage(cli, "--build is about the program, not about a gallery");
+	if (!status && !build)
+		status = cli_positional(cli, argc, argv, "GALLERY", &path);
+	if (status)
+		return status;
+	return build ? print_build(cli, word ? CLI_JSON : CLI_TABLE) : print_gallery(cli, path, word ? CLI_JSON : CLI_TABLE);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* The search stage: passes over a snapshot that join stream, score and topk. */
+#ifndef LINEUP_SEARCH_H
+#define LINEUP_SEARCH_H
+
+#include "pool.h"
+#include "score.h"
+#include "stream.h"
+#include "topk.h"
+
+enum {
+	LINEUP_K_MAX_DEFAULT = 128,
+	LINEUP_CANDIDATES_DEFAULT = 1024,
+	LINEUP_STATE_BYTES_MAX = 64 << 20, /* of all probes' selections: fewer probes share a pass where k or candidates are many */
+};
+
+/* A row range of a block that is in memory: what one thread scans at a time. */
+struct lineup_unit {
+	uint32_t segment;
+	uint32_t row;     /* first, within the block; multiple of 48 */
+	uint64_t block;
+	uint32_t rows;
+};
+
+struct lineup_worker {
+	struct lineup_searcher *searcher;
+	uint32_t index;
+	struct disk_record *record; /* [record_bytes] scratch */
+	float *vector;              /* [dim] scratch for float16 */
+	/* What it is scanning. */
+	const struct lineup_segment *segment;
+	uint32_t segment_index;
+	uint64_t row_first;         /* of the columns below, in the segment */
+	struct lineup_columns columns;
+	uint64_t rows_scanned;
+};
+
+struct lineup_searcher {
+	struct lineup_ctx *ctx;
+	struct lineup_snapshot *snapshot;
+	const struct lineup_score *score;
+	struct lineup_pool *pool;
+	uint32_t threads;
+	enum lineup_residency residency;
+	uint32_t k_max;
+	uint32_t record_bytes;      /* of this dimension and storage */
+	uint32_t probes_max;        /* that share a pass, after LINEUP_STATE_BYTES_MAX */
+	uint64_t memory_max;
+	lineup_progress_fn *progress;
+	void *progress_arg;
+	struct lineup_worker *workers;
+	struct lineup_probe_set probes;
+	struct lineup_select *selects;   /* [probes_max] */
+	struct lineup_entry *entries;    /* behind all selects */
+	_Atomic float *thresholds;       /* [probes.capacity] */
+	uint32_t selects_ready;          /* whose mutex exists */
+	/* Where the blocks are. */
+	struct lineup_stream *stream;    /* NULL once resident, or with nothing on disk */
+	uint8_t **resident;              /* [segment_count] blocks of segments on disk, or NULL */
+	bool is_resident;
+	bool load_refused;               /* AUTO: it did not fit */
+	uint64_t passes_done;
+	/* The pass that runs. */
+	const struct lineup_search_options *options;
+	int64_t now;
+	struct lineup_candidate *candidates; /* [batch][options->k] the caller's */
+	uint32_t *counts;                /* [batch] the caller's */
+	uint32_t batch;                  /* probes in it */
+	uint64_t progress_total;
+	atomic_ullong progress_bytes;
+	atomic_ullong unit_next;         /* of the blocks in memory */
+	atomic_uint select_next;         /* for the re-ranking */
+	atomic_int error;                /* the first failure: all stop */
+};
+
+/* search_load.c */
+
+/* Brings every segment on disk into memory, verified. -EBADMSG, -EIO (logged), -ECANCELED; -ENOMEM (silent): it does not fit, or cannot be had. */
+int lineup_searcher_load(struct lineup_searcher *searcher);
+uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher);
+/* Whether a load would keep within memory_max. */
+bool lineup_searcher_fits(const struct lineup_searcher *searcher);
+void lineup_searcher_unload(struct lineup_searcher *searcher);
+
+/* search_pass.c */
+
+/* Runs one pass for the probes in searcher->probes, re-ranks, and fills searcher->candidates and counts. */
+int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank);
+/* The record of @entry: in memory, or read into the worker's scratch. Valid until the worker's next. */
+int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record);
+void lineup_searcher_fail(struct lineup_searcher *searcher, int err);
+bool lineup_searcher_failed(struct lineup_searcher *searcher);
+/* Adds @bytes of progress; the calling thread's worker (index 0) tells the caller. */
+void lineup_worker_progress(struct lineup_worker *worker, uint64_t bytes);
+
+#endif

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+// One pass: every thread takes blocks, scans them, and puts what passes into the probes' selections; then the re-ranking.
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "search.h"
+
+static double seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void lineup_searcher_fail(struct lineup_searcher *searcher, int err)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&searcher->error, &none, err);
+}
+
+bool lineup_searcher_failed(struct lineup_searcher *searcher)
+{
+	return atomic_load_explicit(&searcher->error, memory_order_relaxed) != 0;
+}
+
+void lineup_worker_progress(struct lineup_worker *worker, uint64_t bytes)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	uint64_t done = atomic_fetch_add_explicit(&searcher->progress_bytes, bytes, memory_order_relaxed) + bytes;
+
+	if (!worker->index && searcher->progress && !searcher->progress(searcher->progress_arg, done, searcher->progress_total))
+		lineup_searcher_fail(searcher, -ECANCELED);
+}
+
+int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	const struct lineup_segment *segment = &searcher->snapshot->segments[entry->segment];
+	int err;
+
+	if (segment->records) {
+		*record = (const struct disk_record *)(segment->records + (uint64_t)entry->row * segment->shape.record_bytes);
+		return 0;
+	}
+	err = lineup_segment_record(searcher->ctx, segment, entry->row, worker->record);
+	if (err)
+		return err;
+	if (worker->record->template_id != entry->template_id)
+		return lineup_fail(searcher->ctx, -EBADMSG, "%s: row %u: the record is of template %llu, the block says %llu", segment->path,
+				   entry->row, (unsigned long long)worker->record->template_id, (unsigned long long)entry->template_id);
+	*record = worker->record;
+	return 0;
+}
+
+/* What a re-ranking of one probe needs to find scores. */
+struct rerank {
+	struct lineup_worker *worker;
+	const float *probe;
+};
+
+static int rerank_score(void *arg, const struct lineup_entry *entry, float *score)
+{
+	struct rerank *rerank = arg;
+	struct lineup_worker *worker = rerank->worker;
+	struct lineup_searcher *searcher = worker->searcher;
+	const struct lineup_shape *shape = &searcher->snapshot->segments[entry->segment].shape;
+	const struct disk_record *record;
+	const float *vector;
+	int err = lineup_worker_record(worker, entry, &record);
+
+	if (err)
+		return err;
+	vector = lineup_record_vector(shape, record, worker->vector);
+	*score = (float)(searcher->score->dot ? searcher->score->dot : lineup_dot)(rerank->probe, vector, shape->dim);
+	return 0;
+}
+
+/* Lets the kernel begin all these reads together; that it may not is its business. */
+static void rerank_soon(void *arg, const struct lineup_entry *entries, uint32_t count)
+{
+	struct rerank *rerank = arg;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct lineup_segment *segment = &rerank->worker->searcher->snapshot->segments[entries[i].segment];
+
+		if (!segment->records)
+			posix_fadvise(segment->fd, (off_t)(segment->records_offset + (uint64_t)entries[i].row * segment->shape.record_bytes),
+				      segment->shape.record_bytes, POSIX_FADV_WILLNEED);
+	}
+}
+
+static int rerank_probe(struct lineup_worker *worker, uint32_t probe)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	struct rerank rerank = {
+		.worker = worker,
+		.probe = searcher->probes.vectors + (size_t)probe * searcher->probes.dim,
+	};
+
+	return lineup_select_rerank(&searcher->selects[probe], rerank_score, rerank_soon, &rerank);
+}
+
+static bool eligible(const struct lineup_worker *worker, uint32_t row)
+{
+	const struct lineup_searcher *searcher = worker->searcher;
+	const struct lineup_columns *c = &worker->columns;
+
+	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row))
+		return false;
+	if (c->expires[row] > 0 && c->expires[row] <= searcher->now)
+		return false;
+	return !searcher->options->lists || (c->lists[row] & searcher->options->lists);
+}
+
+/* The largest float not above @floor: a scan that tests against it lets everything through that the floor does. */
+static float scan_threshold(double floor)
+{
+	float f = (float)floor;
+
+	return f > floor ? nextafterf(f, -INFINITY) : f;
+}
+
+/* A backend found rows of a panel that may pass: decide in float64, keep what may still be in the result. */
+static void hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
+{
+	struct lineup_worker *worker = arg;
+	struct lineup_searcher *searcher = worker->searcher;
+	const struct lineup_columns *c = &worker->columns;
+	const struct lineup_probe_set *probes = &searcher->probes;
+	struct lineup_select *select = &searcher->selects[probe];
+
+	pthread_mutex_lock(&select->mutex);
+	for (; mask; mask &= mask - 1) {
+		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = row + b;
+		double estimate = (double)probes->scale[probe] * (double)c->scale[r] * acc[b];
+		double bound = probes->c0[probe] + probes->c1[probe] * (double)c->resid[r];
+		struct lineup_entry entry;
+
+		if (estimate + bound < select->floor || !eligible(worker, r))
+			continue;
+		entry.subject = c->subject[r];
+		entry.template_id = c->template_id[r];
+		entry.segment = worker->segment_index;
+		entry.row = (uint32_t)(worker->row_first + r);
+		if (lineup_select_put(select, &entry, estimate - bound, estimate + bound)) {
+			int err = rerank_probe(worker, probe);
+
+			if (err)
+				lineup_searcher_fail(searcher, err);
+		}
+	}
+	atomic_store_explicit(&searcher->thresholds[probe], scan_threshold(select->floor), memory_order_relaxed);
+	pthread_mutex_unlock(&select->mutex);
+}
+
+/* Scans @rows rows of @block from @row on. */
+static void scan_rows(struct lineup_worker *worker, uint32_t segment_index, uint64_t block_index, const void *block, uint32_t row, uint32_t rows)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	const struct lineup_segment *segment = &searcher->snapshot->segments[segment_index];
+	const struct lineup_shape *shape = &segment->shape;
+	struct lineup_scan scan = {
+		.probes = &searcher->probes,
+		.threshold = searcher->thresholds,
+		.hit = hit,
+		.arg = worker,
+	};
+	struct lineup_columns c;
+
+	lineup_block_columns(shape, block, &c);
+	worker->columns = (struct lineup_columns){
+		.scale = c.scale + row,
+		.resid = c.resid + row,
+		.lists = c.lists + row,
+		.expires = c.expires + row,
+		.template_id = c.template_id + row,
+		.subject = c.subject + row,
+		.codes = c.codes + (size_t)(row / LINEUP_PANEL_ROWS) * shape->panel_bytes,
+	};
+	worker->segment = segment;
+	worker->segment_index = segment_index;
+	worker->row_first = block_index * shape->block_rows + row;
+	searcher->score->scan(&scan, &worker->columns, rows);
+	worker->rows_scanned += rows;
+}
+
+static void scan_stream(struct lineup_worker *worker)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+
+	while (!lineup_searcher_failed(searcher)) {
+		struct lineup_stream_block block;
+		uint64_t bytes;
+		int err = lineup_stream_next(searcher->stream, &block);
+
+		if (!err && !block.data)
+			return;
+		if (!err) {
+			bytes = searcher->snapshot->segments[block.segment].shape.block_bytes;
+			err = lineup_stream_verify(searcher->stream, &block);
+			if (!err)
+				scan_rows(worker, block.segment, block.block, block.data, 0, block.rows);
+			lineup_stream_release(searcher->stream, &block);
+			lineup_worker_progress(worker, bytes);
+		}
+		if (err)
+			lineup_searcher_fail(searcher, err);
+	}
+}
+
+/* The blocks of a segment that are in memory, or NULL. */
+static const uint8_t *blocks_in_memory(const struct lineup_searcher *searcher, uint32_t segment)
+{
+	const struct lineup_segment *s = &searcher->snapshot->segments[segment];
+
+	return s->blocks ? s->blocks : searcher->resident ? searcher->resident[segment] : NULL;
+}
+
+/* Rows of a unit: a block, or less where there are too few blocks to keep every thread busy to the end. */
+static uint32_t unit_rows(const struct lineup_searcher *searcher, const struct lineup_shape *shape)
+{
+	uint64_t panels = searcher->snapshot->rows / LINEUP_PANEL_ROWS / (16 * searcher->threads) + 1;
+	uint64_t rows = panels * LINEUP_PANEL_ROWS;
+
+	return rows < shape->block_rows ? (uint32_t)rows : shape->block_rows;
+}
+
+static void scan_memory(struct lineup_worker *worker)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	struct lineup_snapshot *snapshot = searcher->snapshot;
+	uint64_t units_before = 0, unit = atomic_fetch_add_explicit(&searcher->unit_next, 1, memory_order_relaxed);
+
+	for (uint32_t s = 0; s < snapshot->segment_count; s++) {
+		const struct lineup_segment *segment = &snapshot->segments[s];
+		const uint8_t *blocks = blocks_in_memory(searcher, s);
+		uint32_t per_unit = unit_rows(searcher, &segment->shape);
+		uint64_t per_block = (segment->shape.block_rows + per_unit - 1) / per_unit;
+		uint64_t units = blocks ? segment->block_count * per_block : 0;
+
+		for (; unit < units_before + units; unit = atomic_fetch_add_explicit(&searcher->unit_next, 1, memory_order_relaxed)) {
+			uint64_t block = (unit - units_before) / per_block;
+			uint32_t row = (uint32_t)((unit - units_before) % per_block) * per_unit;
+			uint64_t left = segment->rows - block * segment->shape.block_rows;
+			uint32_t rows = (uint32_t)(left < segment->shape.block_rows ? left : segment->shape.block_rows);
+
+			if (lineup_searcher_failed(searcher))
+				return;
+			if (row >= rows)
+				continue;
+			rows = rows - row < per_unit ? rows - row : per_unit;
+			scan_rows(worker, s, block, blocks + block * segment->shape.block_bytes, row, rows);
+			lineup_worker_progress(worker, rows * (uint64_t)(segment->shape.block_bytes / segment->shape.block_rows));
+		}
+		units_before += units;
+	}
+}
+
+static void scan_thread(void *arg, uint32_t thread)
+{
+	struct lineup_searcher *searcher = arg;
+	struct lineup_worker *worker = &searcher->workers[thread];
+
+	if (searcher->stream)
+		scan_stream(worker);
+	scan_memory(worker);
+}
+
+/* Gives the caller one probe's candidates, with their names. */
+static int deliver(struct lineup_worker *worker, uint32_t probe)
+{
+	struct lineup_searcher *searcher = worker->searcher;
+	struct lineup_topk *exact = &searcher->selects[probe].exact;
+	struct lineup_candidate *row = searcher->candidates + (size_t)probe * searcher->options->k;
+
+	lineup_topk_finish(exact);
+	for (uint32_t i = 0; i < exact->count; i++) {
+		const struct disk_record *record;
+		int err = lineup_worker_record(worker, &exact->heap[i], &record);
+
+		if (err)
+			return err;
+		row[i].template_id = exact->heap[i].template_id;
+		row[i].score = exact->heap[i].score;
+		memset(row[i].subject, 0, sizeof(row[i].subject));
+		memcpy(row[i].subject, record->name, record->name_bytes);
+	}
+	searcher->counts[probe] = exact->count;
+	return 0;
+}
+
+static void rerank_thread(void *arg, uint32_t thread)
+{
+	struct lineup_searcher *searcher = arg;
+	struct lineup_worker *worker = &searcher->workers[thread];
+	uint32_t probe;
+
+	while ((probe = atomic_fetch_add(&searcher->select_next, 1)) < searcher->batch && !lineup_searcher_failed(searcher)) {
+		int err = rerank_probe(worker, probe);
+
+		if (!err)
+			err = deliver(worker, probe);
+		if (err)
+			lineup_searcher_fail(searcher, err);
+	}
+}
+
+int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank)
+{
+	const struct lineup_search_options *options = searcher->options;
+	const float *threshold = options->flags & LINEUP_SEARCH_THRESHOLD ? &options->threshold : NULL;
+	double begin = seconds_now(), scanned;
+	int err;
+
+	for (uint32_t p = 0; p < searcher->probes.capacity; p++) {
+		if (p < searcher->batch)
+			lineup_select_begin(&searcher->selects[p], options->k, options->per == LINEUP_PER_SUBJECT, threshold);
+		atomic_store(&searcher->thresholds[p], p < searcher->batch ? (threshold ? *threshold : -INFINITY) : INFINITY);
+	}
+	atomic_store(&searcher->unit_next, 0);
+	atomic_store(&searcher->select_next, 0);
+	err = searcher->stream ? lineup_stream_begin(searcher->stream) : 0;
+	if (err)
+		lineup_searcher_fail(searcher, err);
+	else
+		lineup_pool_run(searcher->pool, scan_thread, searcher);
+	if (searcher->stream)
+		lineup_stream_end(searcher->stream);
+	scanned = seconds_now();
+	*seconds_scan += scanned - begin;
+	if (!lineup_searcher_failed(searcher))
+		lineup_pool_run(searcher->pool, rerank_thread, searcher);
+	*seconds_rerank += seconds_now() - scanned;
+	searcher->passes_done++;
+	return atomic_load(&searcher->error);
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// Snapshots: one state of a gallery, kept by reference for as long as someone searches it.
+#include <stdlib.h>
+#include <string.h>
+
+#include "gallery_files.h"
+
+/* With what its segments borrow from. */
+struct snapshot {
+	struct lineup_snapshot public;
+	struct lineup_part **part; /* [segment_count] */
+	struct lineup_bits **bits;
+};
+
+static int add_slot(struct snapshot *snapshot, const struct lineup_state *state, uint32_t i)
+{
+	const struct lineup_slot *slot = &state->slot[i];
+	struct lineup_snapshot *s = &snapshot->public;
+	uint32_t at = s->segment_count;
+
+	if (!slot->part->segment.rows)
+		return 0;
+	if (i >= state->manifest.head.segments && slot->part->segment.rows < LINEUP_GALLERY_CHUNK_ROWS) {
+		int err = lineup_part_copy(slot->part, &snapshot->part[at]);
+
+		if (err)
+			return err;
+	} else {
+		snapshot->part[at] = lineup_part_get(slot->part);
+	}
+	s->segments[at] = snapshot->part[at]->segment;
+	s->segment_count++;
+	s->rows += s->segments[at].rows;
+	if (slot->bits && slot->bits->count) {
+		atomic_fetch_add(&slot->bits->references, 1);
+		snapshot->bits[at] = slot->bits;
+		s->segments[at].deleted = slot->bits->bits;
+		s->segments[at].rows_deleted = slot->bits->count;
+		s->rows_deleted += slot->bits->count;
+	}
+	return 0;
+}
+
+int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot)
+{
+	struct snapshot *p = calloc(1, sizeof(*p));
+	struct lineup_snapshot *s;
+	int err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	s = &p->public;
+	s->ctx = ctx;
+	atomic_init(&s->references, 1);
+	s->segments = calloc(state->slots + 1, sizeof(*s->segments));
+	p->part = calloc(state->slots + 1, sizeof(*p->part));
+	p->bits = calloc(state->slots + 1, sizeof(*p->bits));
+	if (!s->segments || !p->part || !p->bits)
+		err = -ENOMEM;
+	s->dim = state->manifest.head.dim;
+	s->store = state->manifest.head.store;
+	s->sequence = state->sequence;
+	s->template_next = state->template_next;
+	s->subjects = state->subjects;
+	s->subject_next = state->subject_next;
+	s->lists = state->lists;
+	for (uint32_t i = 0; i < state->lists; i++)
+		memcpy(s->list[i], state->list[i].name, sizeof(state->list[i].name));
+	memcpy(s->digest, state->digest, sizeof(s->digest));
+	s->journal_bytes = state->journal.frames * LINEUP_FRAME_BYTES;
+	s->journal_rows = state->journal_rows;
+	for (uint32_t i = 0; !err && i < state->slots; i++)
+		err = add_slot(p, state, i);
+	if (err)
+		lineup_snapshot_put(s);
+	else
+		*snapshot = s;
+	return err;
+}
+
+void lineup_snapshot_put(struct lineup_snapshot *snapshot)
+{
+	struct snapshot *p = (struct snapshot *)snapshot;
+
+	if (!snapshot || atomic_fetch_sub(&snapshot->references, 1) != 1)
+		return;
+	for (uint32_t i = 0; i < snapshot->segment_count; i++) {
+		lineup_part_put(p->part[i]);
+		lineup_bits_put(p->bits[i]);
+	}
+	free(p->part);
+	free(p->bits);
+	free(snapshot->segments);
+	free(p);
+}
