@@ -234,6 +234,97 @@ static void survive_odd_columns(struct bench *b, const struct lineup_score *scor
 	scan_and_check(b, score);
 }
 
+static void set_row_code(struct bench *b, uint32_t r, uint32_t i, int8_t code)
+{
+	size_t panel = (size_t)(r / LINEUP_PANEL_ROWS) * b->shape.panel_bytes;
+
+	b->row_codes[(size_t)r * b->dim + i] = code;
+	((uint8_t *)(uintptr_t)b->columns.codes)[panel + i / 4 * LINEUP_PANEL_ROWS * 4 + r % LINEUP_PANEL_ROWS * 4 + i % 4] =
+		(uint8_t)(code + 128);
+}
+
+static void set_probe_code(struct bench *b, uint32_t p, uint32_t i, int8_t code)
+{
+	size_t at = ((size_t)(p / LINEUP_PROBE_TILE) * b->set.groups + i / 4) * LINEUP_PROBE_TILE * 4 + p % LINEUP_PROBE_TILE * 4 + i % 4;
+
+	b->set.code_sum[p] += code - b->set.codes[at];
+	b->set.codes[at] = code;
+	b->probe_codes[(size_t)p * b->dim + i] = code;
+}
+
+/* Codes of 127 and -127 only: where 16-bit steps saturate, and the largest sums of both signs. */
+static void reach_the_largest_sums(struct bench *b, const struct lineup_score *score)
+{
+	for (uint32_t i = 0; i < b->dim; i++) {
+		for (uint32_t r = 0; r < b->rows; r++)
+			set_row_code(b, r, i, r % 3 == 0 ? 127 : r % 3 == 1 ? -127 : random_below(2) ? 127 : -127);
+		for (uint32_t p = 0; p < b->probes; p++)
+			set_probe_code(b, p, i, p % 3 == 0 ? 127 : p % 3 == 1 ? -127 : random_below(2) ? 127 : -127);
+	}
+	scan_and_check(b, score);
+}
+
+/* No row that passes may be missed; what else is reported does not matter here. A bound that is NaN passes. */
+static void scan_and_miss_nothing(struct bench *b, const struct lineup_score *score)
+{
+	struct lineup_scan scan = { .probes = &b->set, .threshold = b->threshold, .hit = note, .arg = b };
+
+	memset(b->hits, 0, sizeof(b->hits));
+	score->scan(&scan, &b->columns, b->rows);
+	for (uint32_t p = 0; p < b->probes; p++)
+		for (uint32_t r = 0; r < b->rows; r++)
+			if (!(plain_bound(b, p, r) < (long double)atomic_load(&b->threshold[p])))
+				assert_int_equal(b->hits[p][r], 1);
+}
+
+/* Scales and residuals as only a forged file has them: those that overflow float32, infinities, NaN. */
+static void miss_nothing_of_absurd_columns(struct bench *b, const struct lineup_score *score)
+{
+	static const float scales[] = { 0, 1e-45f, 1e-38f, 1, 1e19f, 1e30f, 3e38f, INFINITY, NAN, -1, -1e19f, -1e30f };
+	static const float resids[] = { 0, 1e-45f, 1, 1e19f, 1e30f, 3e38f, INFINITY, NAN, -1, -1e30f };
+	static const float thresholds[] = { -3e38f, -1e20f, -1, -1e-40f, 0, 1e-40f, 0.3f, 1e20f, 3e38f };
+
+	for (size_t t = 0; t < ARRAY_SIZE(thresholds); t++) {
+		for (uint32_t r = 0; r < b->rows; r++) {
+			b->row_scale[r] = scales[random_below(ARRAY_SIZE(scales))];
+			b->row_resid[r] = resids[random_below(ARRAY_SIZE(resids))];
+		}
+		for (uint32_t p = 0; p < b->probes; p++)
+			atomic_store(&b->threshold[p], thresholds[t]);
+		scan_and_miss_nothing(b, score);
+	}
+}
+
+static void miss_nothing_of_absurd_probes(struct bench *b, const struct lineup_score *score)
+{
+	static const float scales[] = { 0, 1e-45f, 1e-30f, 1e-6f, 1, 1e6f, 1e30f, INFINITY, NAN };
+
+	for (uint32_t p = 0; p < b->probes; p++) {
+		b->set.scale[p] = scales[random_below(ARRAY_SIZE(scales))];
+		atomic_store(&b->threshold[p], (float)random_unit());
+	}
+	scan_and_miss_nothing(b, score);
+}
+
+static void raise_threshold(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
+{
+	struct bench *b = arg;
+
+	(void)acc;
+	b->hits[probe][row] += mask != 0;
+	atomic_store(&b->threshold[probe], INFINITY);
+}
+
+static void see_a_threshold_that_rises(struct bench *b, const struct lineup_score *score)
+{
+	struct lineup_scan scan = { .probes = &b->set, .threshold = b->threshold, .hit = raise_threshold, .arg = b };
+
+	score->scan(&scan, &b->columns, b->rows);
+	for (uint32_t p = 0; p < b->probes; p++)
+		for (uint32_t r = 0; r < b->rows; r++)
+			assert_int_equal(b->hits[p][r], r == 0);
+}
+
 static const struct lineup_score *backend_or_skip(const struct lineup_score *score)
 {
 	const char *why_not = score->why_not();
@@ -257,6 +348,22 @@ static const struct lineup_score *backend_or_skip(const struct lineup_score *sco
 	static void name##_survives_extreme_scales_and_residuals(void **state) \
 	{ \
 		with_shapes(*state, backend_or_skip(&lineup_score_##name), survive_odd_columns); \
+	} \
+	static void name##_reaches_the_largest_sums(void **state) \
+	{ \
+		with_shapes(*state, backend_or_skip(&lineup_score_##name), reach_the_largest_sums); \
+	} \
+	static void name##_misses_nothing_of_absurd_columns(void **state) \
+	{ \
+		with_shapes(*state, backend_or_skip(&lineup_score_##name), miss_nothing_of_absurd_columns); \
+	} \
+	static void name##_misses_nothing_of_absurd_probes(void **state) \
+	{ \
+		with_shapes(*state, backend_or_skip(&lineup_score_##name), miss_nothing_of_absurd_probes); \
+	} \
+	static void name##_sees_a_threshold_that_rises(void **state) \
+	{ \
+		with_shapes(*state, backend_or_skip(&lineup_score_##name), see_a_threshold_that_rises); \
 	} \
 	static void name##_dot_has_the_reference_bits(void **state) \
 	{ \
@@ -343,6 +450,15 @@ static double dot_in_float(const float *a, const float *b, uint32_t dim)
 	return (double)sum;
 }
 
+static double dot_in_another_order(const float *a, const float *b, uint32_t dim)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < dim; i++)
+		sum += (double)a[i] * (double)b[i];
+	return sum;
+}
+
 static const char *runs_here(void)
 {
 	return NULL;
@@ -365,6 +481,8 @@ static void a_faulty_backend_fails_its_selftest(void **state)
 	rough.dot = dot_in_float;
 	assert_int_equal(lineup_score_selftest(&wrong), -EIO);
 	assert_int_equal(lineup_score_selftest(&missing), -EIO);
+	assert_int_equal(lineup_score_selftest(&rough), -EIO);
+	rough.dot = dot_in_another_order;
 	assert_int_equal(lineup_score_selftest(&rough), -EIO);
 }
 
@@ -440,7 +558,10 @@ static int drop_ctx(void **state)
 
 #define BACKEND_ROWS(name) \
 	cmocka_unit_test(name##_reports_every_row_without_a_threshold), cmocka_unit_test(name##_misses_no_row_at_a_threshold), \
-		cmocka_unit_test(name##_survives_extreme_scales_and_residuals), cmocka_unit_test(name##_dot_has_the_reference_bits), \
+		cmocka_unit_test(name##_survives_extreme_scales_and_residuals), cmocka_unit_test(name##_reaches_the_largest_sums), \
+		cmocka_unit_test(name##_misses_nothing_of_absurd_columns), \
+		cmocka_unit_test(name##_misses_nothing_of_absurd_probes), \
+		cmocka_unit_test(name##_sees_a_threshold_that_rises), cmocka_unit_test(name##_dot_has_the_reference_bits), \
 		cmocka_unit_test(name##_passes_its_selftest)
 
 int main(void)

@@ -163,8 +163,9 @@ static bool selftest_dot(struct selftest *t, const struct lineup_score *score, u
 	if (!score->dot)
 		return true;
 	for (uint32_t i = 0; i < dim; i++) {
-		t->vector[0][i] = next_component(t);
-		t->vector[1][i] = next_component(t);
+		/* Of many magnitudes, so that another order rounds to other bits. */
+		t->vector[0][i] = ldexpf(next_component(t), (int)(next_random(t) % 32) - 16);
+		t->vector[1][i] = ldexpf(next_component(t), (int)(next_random(t) % 32) - 16);
 	}
 	expected = lineup_dot(t->vector[0], t->vector[1], dim);
 	found = score->dot(t->vector[0], t->vector[1], dim);
