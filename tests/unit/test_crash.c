@@ -12,6 +12,7 @@
 
 #include "faulty_io.h"
 #include "ledger.h"
+#include "under_sanitizer.h"
 
 enum {
 	DIM = 5,
@@ -20,7 +21,7 @@ enum {
 	RANDOM_IMAGES_SHORT = 40, /* of one that only writes the journal */
 	RANDOM_RECOVERY = 1, /* a crash point of the recovery */
 	CRASHES_TWICE = 60,
-	SAMPLE = 6,          /* one of so many crash points of a recovery; all with LINEUP_TEST_FULL */
+	SAMPLE = UNDER_SANITIZER ? 30 : 6, /* one of so many crash points of a recovery; all with LINEUP_TEST_FULL */
 };
 
 struct scenario {
