@@ -15,7 +15,7 @@ build=${BUILD:-build}
 unset BUILD
 out=$build/check
 jobs=$(nproc)
-test_seconds_max=600
+test_seconds_max=1200
 slow_seconds=20
 fuzz_seconds=3
 stages="
