@@ -21,7 +21,7 @@ enum {
 	PANEL_GROUP_BYTES = LINEUP_PANEL_ROWS * 4,
 	PROBE_GROUP_BYTES = LINEUP_PROBE_TILE * 4,
 	GROUPS_MAX = (LINEUP_DIM_MAX + 3) / 4,
-	CHUNK = 16,          /* groups between two rounds of prefetches */
+	CHUNK = 4,           /* groups between two rounds of prefetches: longer rounds hold up the loads */
 	TURN_PANELS = 4,     /* panels that an expanded tile is used for: they stay in the L2 cache while the tiles change */
 };
 
@@ -47,7 +47,7 @@ struct panel {
 	const float *resid;
 };
 
-/* Lines to bring into the L2 cache while a tile is worked on: @bytes from @at. None for a pass with a single tile: see score_avx512.c. */
+/* Lines to bring into the L2 cache while a tile is worked on: @bytes from @at. */
 struct ahead {
 	const uint8_t *at;
 	size_t bytes;
@@ -235,15 +235,16 @@ static void scan_block(const struct lineup_scan *scan, const struct lineup_colum
 	lineup_limits_init(&limits, probes);
 	for (uint32_t turn = 0; turn < rows; turn += TURN_PANELS * LINEUP_PANEL_ROWS) {
 		for (uint32_t tile = 0; tile < probes->tiles; tile++) {
-			size_t share = panel_bytes / probes->tiles;
+			/* The next turn's panel; with a single tile there is no need to look further than the next panel. */
+			size_t share = panel_bytes / probes->tiles, distance = (probes->tiles > 1 ? TURN_PANELS : 1) * panel_bytes;
 
 			expand(&e, probes, tile);
 			for (uint32_t i = 0; i < TURN_PANELS && turn + i * LINEUP_PANEL_ROWS < rows; i++) {
 				struct panel panel;
-				struct ahead ahead = { .bytes = probes->tiles > 1 ? share : 0 };
+				struct ahead ahead = { .bytes = share };
 
 				panel_init(&panel, columns, turn + i * LINEUP_PANEL_ROWS, rows, probes->groups);
-				ahead.at = panel.codes + TURN_PANELS * panel_bytes + tile * share;
+				ahead.at = panel.codes + distance + tile * share;
 				scan_tile(scan, &limits, tile, &panel, &e, ahead);
 			}
 		}
