@@ -35,6 +35,19 @@ enum lineup_once { /* warnings that a context gives once */
 	LINEUP_ONCE_COUNT,
 };
 
+struct lineup_vk_api;
+
+/* How tests make GPUs fail and small galleries look large to them. Zero: as in life. */
+struct lineup_gpu_test {
+	void (*wrap)(void *arg, struct lineup_vk_api *api); /* called for each device opened, when its functions are known: replaces some */
+	void *arg;
+	uint32_t cap;              /* survivors' places a probe: forces overflows */
+	uint64_t piece_bytes;      /* limit of a piece: forces splits */
+	uint32_t chunk_rows;       /* of a scan at most */
+	const char *staging;       /* "imported", "driver" or "copied" only; one that cannot be had is -ENOTSUP */
+	const char *cache_dir;     /* of the pipeline cache */
+};
+
 struct lineup_ctx {
 	lineup_log_fn *log;
 	void *log_arg;
@@ -45,6 +58,7 @@ struct lineup_ctx {
 	uint64_t journal_seal_bytes;
 	uint64_t record_bytes_max; /* with room for the record's head, all lists and a row */
 	uint64_t spill_rows_min;
+	struct lineup_gpu_test gpu_test;
 };
 
 /* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */

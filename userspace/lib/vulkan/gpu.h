@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Passes over a snapshot on GPUs, as the search stage sees them. Built without Vulkan, stubs.c answers instead. */
+#ifndef LINEUP_GPU_H
+#define LINEUP_GPU_H
+
+#include "pool.h"
+#include "stream.h"
+#include "topk.h"
+
+struct lineup_gpus;
+
+struct lineup_gpus_setup {
+	struct lineup_snapshot *snapshot; /* borrowed, like all here, until destroy */
+	struct lineup_stream *stream;     /* whose ring may be imported; NULL: nothing is on disk */
+	const char *variant;       /* kernels.h; NULL: the best of each device */
+	const char *devices;       /* as lineup_search_setup.devices */
+	uint32_t probes_max;
+	uint32_t k_max;
+	bool retain;               /* keep rows in device memory as they pass, as far as it goes */
+	uint64_t memory_max;       /* of device memory for rows, each device; 0: 80 % of what is available */
+};
+
+/*
+ * Opens the devices and makes all that a pass needs. Devices share the snapshot in pieces (params.h), of which piece i belongs to device i % count.
+ * -ENODEV: there is none (said at info level if @devices is NULL or "auto"), -ENOTSUP, -ENOMEM: logged.
+ */
+int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *setup, struct lineup_gpus **gpus);
+void lineup_gpus_destroy(struct lineup_gpus *gpus); /* takes NULL; after it no device touches the stream's ring */
+
+/* Whether a pass needs this block from the stream: false while its rows are in device memory. As lineup_stream_begin's filter. */
+bool lineup_gpus_wants(void *gpus, uint32_t segment, uint64_t block);
+
+struct lineup_gpus_pass {
+	const struct lineup_probe_set *probes;
+	uint32_t k;
+	bool distinct;             /* by subject */
+	uint64_t lists;
+	int64_t now;
+	const float *threshold;    /* NULL: none */
+	/*
+	 * A row that may be in @probe's result: @entry but for its score, and what its bounds are made of. Called by any thread, for one probe by one at a time.
+	 * *@floor is set to a score below which no row can be in the result; an error ends the pass and is returned by it.
+	 */
+	int (*survivor)(void *arg, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid, double *floor);
+	void *arg;
+	bool load_only;            /* brings rows to the devices, scans nothing */
+};
+
+/*
+ * A pass: begin; feed each block the stream delivers, verified, from any threads; finish. feed takes the block over and releases it to the stream, on
+ * failure too; blocks are scanned in their order whatever the order of calls, so a call may wait for others'. finish waits for the devices and hands
+ * out the survivors, @threads at a time by @pool; it must be called after begin has returned 0, whatever failed since.
+ *
+ * -ENODEV: a device was lost, or failed in a way that makes its answers unusable (logged as a warning): nothing of the pass counts, though survivors may have been handed
+ * out; lineup_gpus_recover, then repeat the pass. Other errors are survivor's own.
+ */
+int lineup_gpus_begin(struct lineup_gpus *gpus, const struct lineup_gpus_pass *pass);
+int lineup_gpus_feed(struct lineup_gpus *gpus, const struct lineup_stream_block *block);
+int lineup_gpus_finish(struct lineup_gpus *gpus, struct lineup_pool *pool);
+
+/* Opens the devices anew, empty. -ENODEV: it failed, or the last loss was less than a minute ago: the CPU takes over; logged as a warning either way. */
+int lineup_gpus_recover(struct lineup_gpus *gpus);
+
+struct lineup_gpus_facts {
+	const char *variant;       /* of the first device; static */
+	uint32_t devices;
+	uint64_t rows_retained;    /* in device memory now */
+	uint64_t bytes_retained;
+	uint64_t bytes_uploaded;   /* by the last pass */
+	uint64_t survivors;        /* of the last pass, handed out */
+	uint32_t overflows;        /* chunks of the last pass that were scanned again in halves */
+	const char *staging;       /* "imported", "driver", "copied": how blocks reach the devices; static */
+};
+
+void lineup_gpus_facts(const struct lineup_gpus *gpus, struct lineup_gpus_facts *facts);
+
+#endif
