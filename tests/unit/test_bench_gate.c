@@ -332,20 +332,23 @@ static void the_lowest_limit_binds(void **state)
 	(void)state;
 	for (int i = 0; i < BENCH_ROUNDS_MIN; i++) {
 		cell.rate[i] = 6;
-		cell.ram[i] = 10;
-		cell.multiply[i] = 20;
-		cell.disk[i] = 8;
+		cell.limit[BENCH_RAM][i] = 10;
+		cell.limit[BENCH_MULTIPLY][i] = 20;
+		cell.limit[BENCH_DISK][i] = 8;
 	}
 	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
 	assert_true(s.bound == BENCH_DISK && s.fraction == 0.75);
 	cell.resident = true;
-	memset(cell.disk, 0, sizeof(cell.disk));
+	memset(cell.limit[BENCH_DISK], 0, sizeof(cell.limit[BENCH_DISK]));
 	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
 	assert_true(s.bound == BENCH_RAM && s.fraction == 0.6);
 	for (int i = 0; i < BENCH_ROUNDS_MIN; i++)
-		cell.multiply[i] = 6;
+		cell.limit[BENCH_MULTIPLY][i] = 6;
 	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
 	assert_true(s.bound == BENCH_MULTIPLY && s.fraction == 1);
+	memset(cell.limit, 0, sizeof(cell.limit));
+	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
+	assert_true(s.bound == BENCH_BOUNDS && isnan(s.fraction));
 }
 
 static void random_rows_are_the_same_every_time_and_of_length_1(void **state)

@@ -201,31 +201,33 @@ struct bench_enrolment {
 	struct bench_latency append; /* 4 KiB and fdatasync, in turns with them */
 };
 
+/* What bounds a search: rates of the machine, bytes or multiply-adds per second. */
+enum bench_bound {
+	BENCH_RAM,      /* reading the codes from memory */
+	BENCH_MULTIPLY, /* multiplying, from registers */
+	BENCH_DISK,     /* reading the blocks from disk */
+	BENCH_BOUNDS,
+};
+extern const char *const bench_bound_names[];
+
 /* One batch size, resident or streamed. */
 struct bench_cell {
 	bool resident;
 	uint32_t batch;
-	double rate[BENCH_ROUNDS_MAX];     /* comparisons per second; likewise the limits on them, measured just before: */
-	double ram[BENCH_ROUNDS_MAX];      /* reading the codes from memory */
-	double multiply[BENCH_ROUNDS_MAX]; /* multiplying; 0: no peak for this backend */
-	double disk[BENCH_ROUNDS_MAX];     /* reading the blocks from disk; 0 for a resident gallery, or one with all rows in its journal */
+	double rate[BENCH_ROUNDS_MAX];     /* comparisons per second */
+	double limit[BENCH_BOUNDS][BENCH_ROUNDS_MAX]; /* on them, measured just before; 0: not measured, or none on this cell */
 	double *calls;                     /* seconds of each call; sorted when the rounds are over */
 	uint64_t call_count;
 	struct bench_latency latency;
 	double reranked;                   /* rows per probe, of the last call */
 };
 
-enum bench_bound { BENCH_RAM, BENCH_MULTIPLY, BENCH_DISK };
-extern const char *const bench_bound_names[];
-
 /* A cell's medians. */
 struct bench_summary {
 	double rate;
-	double ram;
-	double multiply;
-	double disk;
-	enum bench_bound bound;  /* the lowest limit */
-	double fraction;         /* of it, median of the rounds' own */
+	double limit[BENCH_BOUNDS];
+	enum bench_bound bound;  /* the lowest limit; BENCH_BOUNDS: none was measured */
+	double fraction;         /* of it, median of the rounds' own; NAN without one */
 };
 
 struct bench_start {
@@ -258,15 +260,15 @@ struct bench_result {
 	struct bench_start start;
 	struct bench_cell cells[2 * BENCH_BATCHES_MAX];
 	uint32_t cell_count;
-	double ram_rate[BENCH_ROUNDS_MAX];      /* bytes per second; the median of each round, likewise the next */
-	double multiply_rate[BENCH_ROUNDS_MAX];
-	double disk_rate[BENCH_ROUNDS_MAX];
+	double limit_rate[BENCH_BOUNDS][BENCH_ROUNDS_MAX]; /* the median of each round; 0: not measured */
 	struct bench_limits limits;
 };
 
 void bench_latency_of(const double *sorted, uint64_t calls, struct bench_latency *latency);
 void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary);
 uint32_t bench_code_bytes(uint32_t dim);         /* of a row, as a pass reads them */
+/* How much of @bound one comparison of this cell takes at least, bytes or multiply-adds; 0: nothing. */
+double bench_cost(const struct bench_result *result, const struct bench_cell *cell, enum bench_bound bound);
 double bench_block_bytes(const struct bench_result *result); /* of a row, as a streamed pass reads it from disk */
 
 struct cli;

@@ -171,32 +171,36 @@ double bench_block_bytes(const struct bench_result *result)
 	return (double)result->gallery.scan_bytes / (double)(result->gallery.templates + result->gallery.templates_deleted);
 }
 
-const char *const bench_bound_names[] = { [BENCH_RAM] = "RAM read", [BENCH_MULTIPLY] = "multiply peak", [BENCH_DISK] = "disk read" };
+double bench_cost(const struct bench_result *result, const struct bench_cell *cell, enum bench_bound bound)
+{
+	double code_bytes = bench_code_bytes(result->gallery.dim);
+
+	switch (bound) {
+	case BENCH_RAM: return code_bytes / cell->batch;
+	case BENCH_MULTIPLY: return code_bytes;
+	case BENCH_DISK: return cell->resident ? 0 : bench_block_bytes(result) / cell->batch;
+	default: return 0;
+	}
+}
+
+const char *const bench_bound_names[] = {
+	[BENCH_RAM] = "RAM read", [BENCH_MULTIPLY] = "multiply peak", [BENCH_DISK] = "disk read", [BENCH_BOUNDS] = "no limit known",
+};
 
 void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary)
 {
 	double fraction[BENCH_ROUNDS_MAX];
-	const double *limit = cell->ram;
-	struct bench_summary s = {
-		.rate = bench_median(cell->rate, rounds),
-		.ram = bench_median(cell->ram, rounds),
-		.multiply = bench_median(cell->multiply, rounds),
-		.disk = bench_median(cell->disk, rounds),
-		.bound = BENCH_RAM,
-	};
-	double lowest = s.ram;
+	struct bench_summary s = { .rate = bench_median(cell->rate, rounds), .bound = BENCH_BOUNDS, .fraction = NAN };
 
-	if (s.multiply > 0 && s.multiply < lowest) {
-		limit = cell->multiply;
-		lowest = s.multiply;
-		s.bound = BENCH_MULTIPLY;
+	for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
+		s.limit[bound] = bench_median(cell->limit[bound], rounds);
+		if (s.limit[bound] > 0 && (s.bound == BENCH_BOUNDS || s.limit[bound] < s.limit[s.bound]))
+			s.bound = (enum bench_bound)bound;
 	}
-	if (s.disk > 0 && s.disk < lowest) {
-		limit = cell->disk;
-		s.bound = BENCH_DISK;
+	if (s.bound != BENCH_BOUNDS) {
+		for (uint32_t i = 0; i < rounds; i++)
+			fraction[i] = cell->rate[i] / cell->limit[s.bound][i];
+		s.fraction = bench_median(fraction, rounds);
 	}
-	for (uint32_t i = 0; i < rounds; i++)
-		fraction[i] = cell->rate[i] / limit[i];
-	s.fraction = bench_median(fraction, rounds);
 	*summary = s;
 }

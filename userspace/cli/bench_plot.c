@@ -41,7 +41,7 @@ static void axes_init(struct axes *axes, const struct bench_result *r)
 
 		bench_summarise(&r->cells[i], r->options->rounds, &s);
 		low = fmin(low, s.rate);
-		high = fmax(high, fmax(s.rate, s.multiply));
+		high = fmax(high, fmax(s.rate, s.limit[BENCH_MULTIPLY]));
 	}
 	axes->x_min = r->options->batches[0] / 1.4;
 	axes->x_max = r->options->batches[r->options->batch_count - 1] * 1.4;
@@ -154,14 +154,14 @@ static void draw_keys(FILE *f, const struct bench_result *r)
 
 	draw_key(f, 0, "stroke=\"#0072b2\"", true, "resident search", "codes in memory");
 	draw_key(f, 1, "stroke=\"#d55e00\"", true, "streamed search", strcmp(r->io, "io_uring") ? "pread" : "io_uring");
-	snprintf(detail, sizeof(detail), "%.1f GB/s, codes of %" PRIu32 " bytes", bench_median(r->ram_rate, rounds) / 1e9,
+	snprintf(detail, sizeof(detail), "%.1f GB/s, codes of %" PRIu32 " bytes", bench_median(r->limit_rate[BENCH_RAM], rounds) / 1e9,
 		 bench_code_bytes(r->gallery.dim));
 	draw_key(f, 2, RAM_STYLE, false, "limit: RAM read", detail);
-	snprintf(detail, sizeof(detail), "%.2f GB/s, rows of %.0f bytes", bench_median(r->disk_rate, rounds) / 1e9, bench_block_bytes(r));
+	snprintf(detail, sizeof(detail), "%.2f GB/s, rows of %.0f bytes", bench_median(r->limit_rate[BENCH_DISK], rounds) / 1e9, bench_block_bytes(r));
 	draw_key(f, 3, DISK_STYLE, false, "limit: disk read", detail);
 	if (!r->limits.multiply)
 		return;
-	snprintf(detail, sizeof(detail), "%.0f GMAC/s, %s", bench_median(r->multiply_rate, rounds) / 1e9, r->limits.multiply->name);
+	snprintf(detail, sizeof(detail), "%.0f GMAC/s, %s", bench_median(r->limit_rate[BENCH_MULTIPLY], rounds) / 1e9, r->limits.multiply->name);
 	draw_key(f, 4, MULTIPLY_STYLE, false, "limit: multiply peak", detail);
 }
 
@@ -185,11 +185,11 @@ void bench_plot_write(FILE *f, const struct bench_result *r)
 		 r->options->k, rounds);
 	text(f, LEFT, 54, "start", "fill=\"#666666\"", title);
 	draw_axes(f, &axes, r);
-	draw_limit(f, &axes, bench_median(r->ram_rate, rounds) / code_bytes / 1e6, true, RAM_STYLE);
+	draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_RAM], rounds) / code_bytes / 1e6, true, RAM_STYLE);
 	if (r->limits.file_count)
-		draw_limit(f, &axes, bench_median(r->disk_rate, rounds) / bench_block_bytes(r) / 1e6, true, DISK_STYLE);
+		draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_DISK], rounds) / bench_block_bytes(r) / 1e6, true, DISK_STYLE);
 	if (r->limits.multiply)
-		draw_limit(f, &axes, bench_median(r->multiply_rate, rounds) / code_bytes / 1e6, false, MULTIPLY_STYLE);
+		draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_MULTIPLY], rounds) / code_bytes / 1e6, false, MULTIPLY_STYLE);
 	draw_series(f, &axes, r, false);
 	draw_series(f, &axes, r, true);
 	draw_keys(f, r);

@@ -67,10 +67,10 @@ static void print_limits(const struct bench_result *r)
 	char buffer[CLI_SIZE_TEXT], block[CLI_SIZE_TEXT];
 
 	printf("\nLimits of this machine, measured in the same rounds\n");
-	printf("  RAM read           %8.1f GB/s     fastest loop last: %s, over %s\n", bench_median(r->ram_rate, rounds) / 1e9,
+	printf("  RAM read           %8.1f GB/s     fastest loop last: %s, over %s\n", bench_median(r->limit_rate[BENCH_RAM], rounds) / 1e9,
 	       l->ram_kernel, cli_size(buffer, l->ram_bytes));
 	if (l->multiply)
-		printf("  multiply peak      %8.1f GMAC/s   int8, from registers, %s\n", bench_median(r->multiply_rate, rounds) / 1e9,
+		printf("  multiply peak      %8.1f GMAC/s   int8, from registers, %s\n", bench_median(r->limit_rate[BENCH_MULTIPLY], rounds) / 1e9,
 		       l->multiply->name);
 	else
 		printf("  multiply peak             -         no peak for the backend %s\n", r->backend);
@@ -78,7 +78,7 @@ static void print_limits(const struct bench_result *r)
 		printf("  disk read                 -         all rows are in the journal, which is read when the gallery is opened\n");
 		return;
 	}
-	printf("  disk read          %8.2f GB/s     the same files, %s%s", bench_median(r->disk_rate, rounds) / 1e9,
+	printf("  disk read          %8.2f GB/s     the same files, %s%s", bench_median(r->limit_rate[BENCH_DISK], rounds) / 1e9,
 	       l->uring ? "io_uring, " : "pread, ", l->direct ? "O_DIRECT, " : "page cache, ");
 	if (l->uring)
 		printf("%s x %" PRIu32 "\n", cli_size(block, l->disk.block_bytes), l->disk.depth);
@@ -225,25 +225,28 @@ static json_t *json_limits(const struct bench_result *r)
 {
 	const struct bench_limits *l = &r->limits;
 	uint32_t n = r->options->rounds;
-	json_t *multiply = l->multiply ? json_rounds(r->multiply_rate, n) : json_null();
+	json_t *multiply = l->multiply ? json_rounds(r->limit_rate[BENCH_MULTIPLY], n) : json_null();
 
-	return json_pack("{s:o, s:s, s:I, s:o, s:s?, s:o, s:b, s:b, s:I, s:I}", "ram_bytes_per_second", json_rounds(r->ram_rate, n), "ram_loop",
+	return json_pack("{s:o, s:s, s:I, s:o, s:s?, s:o, s:b, s:b, s:I, s:I}", "ram_bytes_per_second", json_rounds(r->limit_rate[BENCH_RAM], n), "ram_loop",
 			 l->ram_kernel, "ram_buffer_bytes", (json_int_t)l->ram_bytes, "multiply_adds_per_second", multiply, "multiply_loop",
-			 l->multiply ? l->multiply->name : NULL, "disk_bytes_per_second", json_rounds(r->disk_rate, n), "disk_io_uring", l->uring,
+			 l->multiply ? l->multiply->name : NULL, "disk_bytes_per_second", json_rounds(r->limit_rate[BENCH_DISK], n), "disk_io_uring", l->uring,
 			 "disk_direct", l->direct, "disk_block_bytes", (json_int_t)l->disk.block_bytes, "disk_depth", (json_int_t)l->disk.depth);
 }
 
 static json_t *json_cell(const struct bench_cell *c, uint32_t rounds)
 {
+	static const char *const keys[] = { [BENCH_RAM] = "limit_ram", [BENCH_MULTIPLY] = "limit_multiply", [BENCH_DISK] = "limit_disk" };
 	struct bench_summary s;
 
 	bench_summarise(c, rounds, &s);
-	return json_pack("{s:s, s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "where", c->resident ? "resident" : "streamed", "batch",
-			 (json_int_t)c->batch, "comparisons_per_second", json_rounds(c->rate, rounds), "bound", bench_bound_names[s.bound],
-			 "fraction_of_bound", json_number(s.fraction), "limit_ram", json_rounds(c->ram, rounds), "limit_multiply",
-			 s.multiply > 0 ? json_rounds(c->multiply, rounds) : json_null(), "limit_disk",
-			 s.disk > 0 ? json_rounds(c->disk, rounds) : json_null(), "call_seconds", json_latency(&c->latency),
-			 "reranked_per_probe", json_number(c->reranked));
+	json_t *cell = json_pack("{s:s, s:I, s:o, s:s, s:o, s:o, s:o}", "where", c->resident ? "resident" : "streamed", "batch",
+				 (json_int_t)c->batch, "comparisons_per_second", json_rounds(c->rate, rounds), "bound",
+				 bench_bound_names[s.bound], "fraction_of_bound", json_number(s.fraction), "call_seconds",
+				 json_latency(&c->latency), "reranked_per_probe", json_number(c->reranked));
+
+	for (int bound = 0; bound < BENCH_BOUNDS; bound++)
+		json_object_set_new(cell, keys[bound], s.limit[bound] > 0 ? json_rounds(c->limit[bound], rounds) : json_null());
+	return cell;
 }
 
 static json_t *json_enrolment(const struct bench_result *r)

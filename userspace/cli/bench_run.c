@@ -342,34 +342,36 @@ static int cells_init(struct cli *cli, struct bench_result *result)
 /* The limits on this cell, as comparisons per second, measured now. */
 static int measure_limits(struct cli *cli, struct bench_result *result, struct bench_cell *cell, uint32_t round)
 {
-	double code_bytes = bench_code_bytes(result->gallery.dim), disk = 0;
+	double rate[BENCH_BOUNDS] = {
+		[BENCH_RAM] = bench_ram_measure(&result->limits),
+		[BENCH_MULTIPLY] = bench_multiply_measure(&result->limits),
+	};
 
-	cell->ram[round] = bench_ram_measure(&result->limits) / code_bytes * cell->batch;
-	cell->multiply[round] = bench_multiply_measure(&result->limits) / code_bytes;
-	if (!cell->resident && disk_rate(cli, result, &disk))
+	if (bench_cost(result, cell, BENCH_DISK) > 0 && disk_rate(cli, result, &rate[BENCH_DISK]))
 		return CLI_FAILED;
-	cell->disk[round] = disk / bench_block_bytes(result) * cell->batch;
+	for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
+		double cost = bench_cost(result, cell, (enum bench_bound)bound);
+
+		cell->limit[bound][round] = cost > 0 ? rate[bound] / cost : 0;
+	}
 	return 0;
 }
 
 /* A round's limits are the medians of what was measured before each of its cells. */
 static void settle_limits(struct bench_result *result, uint32_t round)
 {
-	double code_bytes = bench_code_bytes(result->gallery.dim);
-	double ram[2 * BENCH_BATCHES_MAX], multiply[2 * BENCH_BATCHES_MAX], disk[2 * BENCH_BATCHES_MAX];
-	uint32_t disks = 0;
+	for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
+		double rate[2 * BENCH_BATCHES_MAX];
+		uint32_t count = 0;
 
-	for (uint32_t i = 0; i < result->cell_count; i++) {
-		const struct bench_cell *cell = &result->cells[i];
+		for (uint32_t i = 0; i < result->cell_count; i++) {
+			const struct bench_cell *cell = &result->cells[i];
 
-		ram[i] = cell->ram[round] * code_bytes / cell->batch;
-		multiply[i] = cell->multiply[round] * code_bytes;
-		if (!cell->resident)
-			disk[disks++] = cell->disk[round] * bench_block_bytes(result) / cell->batch;
+			if (cell->limit[bound][round] > 0)
+				rate[count++] = cell->limit[bound][round] * bench_cost(result, cell, (enum bench_bound)bound);
+		}
+		result->limit_rate[bound][round] = count ? bench_median(rate, count) : 0;
 	}
-	result->ram_rate[round] = bench_median(ram, result->cell_count);
-	result->multiply_rate[round] = bench_median(multiply, result->cell_count);
-	result->disk_rate[round] = bench_median(disk, disks);
 }
 
 static int time_cell(struct cli *cli, struct engine *engine, const struct load *load, struct bench_result *result,
