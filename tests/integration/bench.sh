@@ -117,7 +117,7 @@ an_interrupted_run_leaves_nothing_behind()
 
 wrong_sizes_are_refused()
 {
-	for wrong in '--n 999' '--dim 63' '--dim 4097' '--batch 0' '--batch 1025' '--rounds 6' '-k 0'; do
+	for wrong in '--n 999' '--dim 63' '--dim 4097' '--batch 0' '--batch 4097' '--seconds -1' '--device-memory 0' '--rounds 6' '-k 0'; do
 		status=0
 		# shellcheck disable=SC2086 # words
 		lineup bench $wrong --dir . 2>message || status=$?

@@ -351,6 +351,32 @@ static void the_lowest_limit_binds(void **state)
 	assert_true(s.bound == BENCH_BOUNDS && isnan(s.fraction));
 }
 
+/* 64 components, 1000 rows, of which 600 are on the device; the others are read and brought there by every pass. */
+static void a_search_on_gpus_costs_what_its_rows_do_where_they_are(void **state)
+{
+	static struct bench_result r;
+	struct bench_cell cell = { .resident = true, .batch = 4 };
+
+	(void)state;
+	r.backend = "vulkan-dot";
+	r.gallery.dim = 64;
+	r.place[1] = (struct bench_place){ .rows = 1000, .rows_on_device = 600, .disk_bytes = 40000, .upload_bytes = 32000 };
+	assert_true(bench_cost(&r, &cell, BENCH_DEVICE) == 64.0 / 4);
+	assert_true(bench_cost(&r, &cell, BENCH_MULTIPLY) == 64);
+	assert_true(bench_cost(&r, &cell, BENCH_DISK) == 40.0 / 4);
+	assert_true(bench_cost(&r, &cell, BENCH_UPLOAD) == 32.0 / 4);
+	assert_true(bench_cost(&r, &cell, BENCH_RAM) == 0);
+	cell.batch = 2 * LINEUP_PROBES_MAX;
+	cell.passes = 2;
+	assert_true(bench_cost(&r, &cell, BENCH_DEVICE) == 64.0 / LINEUP_PROBES_MAX);
+	assert_true(bench_cost(&r, &cell, BENCH_MULTIPLY) == 64);
+	r.place[1] = (struct bench_place){ .rows = 1000, .rows_on_device = 1000 };
+	assert_true(bench_cost(&r, &cell, BENCH_DISK) == 0 && bench_cost(&r, &cell, BENCH_UPLOAD) == 0);
+	r.backend = "avx2";
+	assert_true(bench_cost(&r, &cell, BENCH_DEVICE) == 0);
+	assert_true(bench_cost(&r, &cell, BENCH_RAM) == 64.0 / LINEUP_PROBES_MAX);
+}
+
 static void random_rows_are_the_same_every_time_and_of_length_1(void **state)
 {
 	float a[DIM], b[DIM];
@@ -384,6 +410,7 @@ int main(void)
 		cmocka_unit_test(a_quantile_is_the_smallest_value_that_enough_do_not_pass),
 		cmocka_unit_test(a_median_of_an_even_number_lies_between_the_middle_two),
 		cmocka_unit_test(the_lowest_limit_binds),
+		cmocka_unit_test(a_search_on_gpus_costs_what_its_rows_do_where_they_are),
 		cmocka_unit_test(random_rows_are_the_same_every_time_and_of_length_1),
 	};
 

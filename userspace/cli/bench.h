@@ -17,6 +17,7 @@ enum {
 	BENCH_DIM_MIN = 64,        /* below it strangers come as close as the enrolled, and the gate could not tell them apart */
 	BENCH_ROWS_MIN = 1000,
 	BENCH_FILES_MAX = 4096,    /* segments of a gallery */
+	BENCH_BATCH_MAX = 4096,    /* probes of one call; more than LINEUP_PROBES_MAX take several passes */
 };
 
 /* ---- bench_data.c: random rows, threads, time, order statistics ---- */
@@ -92,6 +93,25 @@ void bench_disk_cool(struct bench_limits *limits);
 void bench_limits_fini(struct bench_limits *limits); /* takes a zeroed one */
 /* Appends 4 KiB to @fd and calls fdatasync; the seconds both took. */
 int bench_append_measure(int fd, double *seconds);
+
+/* ---- bench_device.c: what the GPUs of a search can do at most ---- */
+
+/* The devices that searches use, and their rates, each a sum over them. 0: not measured. */
+struct bench_devices {
+	uint32_t count;          /* 0: searches run on the CPU */
+	bool software;           /* any of them is a CPU in a GPU's clothes */
+	char name[512];          /* of all, for people */
+	const char *variant;     /* whose multiply peak was measured; static. NULL: none */
+	double read_bytes;       /* per second, of device memory */
+	double multiply_adds;
+	double upload_bytes;
+};
+
+/*
+ * Measures those of @choice, as lineup_search_setup.devices names them; where NULL leaves none, the first of all, which is what a backend named on the
+ * command line takes. A second for each rate of each device of the machine. 0 or -errno; the library logs.
+ */
+int bench_devices_measure(struct lineup_ctx *ctx, const char *choice, struct bench_devices *devices);
 
 /* ---- bench_gate.c: no speed without the right answer ---- */
 
@@ -176,6 +196,10 @@ struct bench_options {
 	uint32_t batches[BENCH_BATCHES_MAX]; /* ascending */
 	uint32_t batch_count;
 	const char *backend; /* NULL: the library's choice */
+	const char *device;  /* NULL: likewise */
+	uint64_t device_memory; /* for rows, of each device; 0: likewise */
+	bool without[2];     /* no streamed searches; no resident ones */
+	bool searches_only;  /* the start is not measured */
 	const char *gallery; /* an existing one, only read; NULL: one is made and removed */
 	const char *dir;     /* where it is made */
 	const char *json;
@@ -206,6 +230,8 @@ enum bench_bound {
 	BENCH_RAM,      /* reading the codes from memory */
 	BENCH_MULTIPLY, /* multiplying, from registers */
 	BENCH_DISK,     /* reading the blocks from disk */
+	BENCH_DEVICE,   /* reading the codes from the GPUs' memory; it takes the place of RAM there, and BENCH_MULTIPLY is theirs */
+	BENCH_UPLOAD,   /* bringing blocks to the GPUs */
 	BENCH_BOUNDS,
 };
 extern const char *const bench_bound_names[];
@@ -214,6 +240,7 @@ extern const char *const bench_bound_names[];
 struct bench_cell {
 	bool resident;
 	uint32_t batch;
+	uint32_t passes;                   /* of one call; 0: not known yet, one */
 	double rate[BENCH_ROUNDS_MAX];     /* comparisons per second */
 	double limit[BENCH_BOUNDS][BENCH_ROUNDS_MAX]; /* on them, measured just before; 0: not measured, or none on this cell */
 	double *calls;                     /* seconds of each call; sorted when the rounds are over */
@@ -239,6 +266,16 @@ struct bench_start {
 	bool rss_sampled;        /* looked at now and then; else the kernel's high-water mark */
 };
 
+/* What went where, of one pass: from a search before the first round. */
+struct bench_place {
+	uint64_t rows;
+	uint64_t rows_on_device;
+	uint64_t bytes_on_device;
+	uint64_t disk_bytes;     /* read */
+	uint64_t upload_bytes;
+	const char *staging;     /* how blocks got there; NULL: none did */
+};
+
 enum { BENCH_VERDICTS_MAX = 2 * (BENCH_BATCHES_MAX + 1) + 2 };
 
 struct bench_result {
@@ -262,10 +299,14 @@ struct bench_result {
 	uint32_t cell_count;
 	double limit_rate[BENCH_BOUNDS][BENCH_ROUNDS_MAX]; /* the median of each round; 0: not measured */
 	struct bench_limits limits;
+	struct bench_devices devices;           /* as measured last */
+	double devices_disk;                    /* and the disk beside them, bytes per second */
+	struct bench_place place[2];            /* streamed, resident */
 };
 
 void bench_latency_of(const double *sorted, uint64_t calls, struct bench_latency *latency);
 void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary);
+bool bench_on_devices(const struct bench_result *result); /* whether searches ran on GPUs */
 uint32_t bench_code_bytes(uint32_t dim);         /* of a row, as a pass reads them */
 /* How much of @bound one comparison of this cell takes at least, bytes or multiply-adds; 0: nothing. */
 double bench_cost(const struct bench_result *result, const struct bench_cell *cell, enum bench_bound bound);

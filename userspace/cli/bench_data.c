@@ -171,20 +171,35 @@ double bench_block_bytes(const struct bench_result *result)
 	return (double)result->gallery.scan_bytes / (double)(result->gallery.templates + result->gallery.templates_deleted);
 }
 
+bool bench_on_devices(const struct bench_result *result)
+{
+	return strncmp(result->backend, "vulkan", 6) == 0;
+}
+
 double bench_cost(const struct bench_result *result, const struct bench_cell *cell, enum bench_bound bound)
 {
+	const struct bench_place *place = &result->place[cell->resident];
 	double code_bytes = bench_code_bytes(result->gallery.dim);
+	/* Probes that share a pass. */
+	double share = (double)cell->batch / (cell->passes ? cell->passes : 1), rows = place->rows ? (double)place->rows : 1;
+	bool devices = bench_on_devices(result);
 
 	switch (bound) {
-	case BENCH_RAM: return code_bytes / cell->batch;
+	case BENCH_RAM: return devices ? 0 : code_bytes / share;
 	case BENCH_MULTIPLY: return code_bytes;
-	case BENCH_DISK: return cell->resident ? 0 : bench_block_bytes(result) / cell->batch;
+	case BENCH_DISK:
+		if (devices)
+			return (double)place->disk_bytes / rows / share;
+		return cell->resident ? 0 : bench_block_bytes(result) / share;
+	case BENCH_DEVICE: return devices ? code_bytes / share : 0;
+	case BENCH_UPLOAD: return (double)place->upload_bytes / rows / share;
 	default: return 0;
 	}
 }
 
 const char *const bench_bound_names[] = {
-	[BENCH_RAM] = "RAM read", [BENCH_MULTIPLY] = "multiply peak", [BENCH_DISK] = "disk read", [BENCH_BOUNDS] = "no limit known",
+	[BENCH_RAM] = "RAM read", [BENCH_MULTIPLY] = "multiply peak", [BENCH_DISK] = "disk read", [BENCH_DEVICE] = "device read",
+	[BENCH_UPLOAD] = "upload", [BENCH_BOUNDS] = "no known limit",
 };
 
 void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary)

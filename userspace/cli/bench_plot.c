@@ -96,13 +96,41 @@ static void draw_axes(FILE *f, const struct axes *axes, const struct bench_resul
 	fprintf(f, "</g>\n");
 }
 
-/* A limit: @at_one Mcmp/s for one probe a call, and as many times that as there are probes, or the same for all. */
-static void draw_limit(FILE *f, const struct axes *axes, double at_one, bool rises, const char *style)
+/* Up to so many probes share a pass, and a limit on reading rises with them. */
+static double pass_probes(const struct bench_result *r)
 {
-	double a = rises ? at_one * axes->x_min : at_one, b = rises ? at_one * axes->x_max : at_one;
+	double most = 0;
 
-	fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" clip-path=\"url(#area)\" stroke-width=\"1.6\" %s/>\n", LEFT,
-		y_of(axes, a), RIGHT, y_of(axes, b), style);
+	for (uint32_t i = 0; i < r->cell_count; i++) {
+		const struct bench_cell *c = &r->cells[i];
+
+		if (c->passes > 1)
+			most = fmax(most, (double)c->batch / c->passes);
+	}
+	return most > 0 ? most : LINEUP_PROBES_MAX;
+}
+
+/* The limit on a call of @probes as Mcmp/s; 0 where there is none. */
+static double limit_at(const struct bench_result *r, enum bench_bound bound, bool resident, double probes)
+{
+	double share = fmin(probes, pass_probes(r));
+	double cost = bench_cost(r, &(struct bench_cell){ .resident = resident, .batch = 1 }, bound);
+	double rate = bench_median(r->limit_rate[bound], r->options->rounds);
+
+	return cost > 0 ? rate / cost * (bound == BENCH_MULTIPLY ? 1 : share) / 1e6 : 0;
+}
+
+static void draw_limit(FILE *f, const struct axes *axes, const struct bench_result *r, enum bench_bound bound, bool resident,
+		       const char *style)
+{
+	double x[] = { axes->x_min, fmax(axes->x_min, fmin(axes->x_max, pass_probes(r))), axes->x_max };
+
+	if (!(limit_at(r, bound, resident, 1) > 0))
+		return;
+	fprintf(f, "<path fill=\"none\" clip-path=\"url(#area)\" stroke-width=\"1.6\" %s d=\"", style);
+	for (int i = 0; i < 3; i++)
+		fprintf(f, "%s%.1f %.1f", i ? " L " : "M ", x_of(axes, x[i]), y_of(axes, limit_at(r, bound, resident, x[i])));
+	fprintf(f, "\"/>\n");
 }
 
 static void draw_series(FILE *f, const struct axes *axes, const struct bench_result *r, bool resident)
@@ -110,6 +138,8 @@ static void draw_series(FILE *f, const struct axes *axes, const struct bench_res
 	const char *colour = resident ? RESIDENT_COLOUR : STREAMED_COLOUR;
 	char style[96], buffer[32];
 
+	if (r->options->without[resident])
+		return;
 	fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.4\" points=\"", colour);
 	for (uint32_t i = 0; i < r->cell_count; i++) {
 		const struct bench_cell *c = &r->cells[i];
@@ -146,31 +176,45 @@ static void draw_key(FILE *f, int row, const char *style, bool marker, const cha
 static const char RAM_STYLE[] = "stroke=\"#0072b2\" stroke-dasharray=\"7 4\"";
 static const char MULTIPLY_STYLE[] = "stroke=\"#333333\" stroke-dasharray=\"2 4\"";
 static const char DISK_STYLE[] = "stroke=\"#d55e00\" stroke-dasharray=\"7 4\"";
+static const char UPLOAD_STYLE[] = "stroke=\"#d55e00\" stroke-dasharray=\"2 3\"";
 
 static void draw_keys(FILE *f, const struct bench_result *r)
 {
-	uint32_t rounds = r->options->rounds;
+	double rate[BENCH_BOUNDS];
 	char detail[96];
+	bool devices = bench_on_devices(r);
+	int row = 0;
 
-	draw_key(f, 0, "stroke=\"#0072b2\"", true, "resident search", "codes in memory");
-	draw_key(f, 1, "stroke=\"#d55e00\"", true, "streamed search", strcmp(r->io, "io_uring") ? "pread" : "io_uring");
-	snprintf(detail, sizeof(detail), "%.1f GB/s, codes of %" PRIu32 " bytes", bench_median(r->limit_rate[BENCH_RAM], rounds) / 1e9,
+	for (int bound = 0; bound < BENCH_BOUNDS; bound++)
+		rate[bound] = bench_median(r->limit_rate[bound], r->options->rounds);
+	snprintf(detail, sizeof(detail), "%.0f %% of rows in device memory",
+		 100 * (double)r->place[1].rows_on_device / fmax((double)r->place[1].rows, 1));
+	if (!r->options->without[1])
+		draw_key(f, row++, "stroke=\"#0072b2\"", true, "resident search", devices ? detail : "codes in memory");
+	if (!r->options->without[0])
+		draw_key(f, row++, "stroke=\"#d55e00\"", true, "streamed search", strcmp(r->io, "io_uring") ? "pread" : "io_uring");
+	snprintf(detail, sizeof(detail), "%.1f GB/s, codes of %" PRIu32 " bytes", rate[BENCH_RAM] / 1e9 + rate[BENCH_DEVICE] / 1e9,
 		 bench_code_bytes(r->gallery.dim));
-	draw_key(f, 2, RAM_STYLE, false, "limit: RAM read", detail);
-	snprintf(detail, sizeof(detail), "%.2f GB/s, rows of %.0f bytes", bench_median(r->limit_rate[BENCH_DISK], rounds) / 1e9, bench_block_bytes(r));
-	draw_key(f, 3, DISK_STYLE, false, "limit: disk read", detail);
-	if (!r->limits.multiply)
-		return;
-	snprintf(detail, sizeof(detail), "%.0f GMAC/s, %s", bench_median(r->limit_rate[BENCH_MULTIPLY], rounds) / 1e9, r->limits.multiply->name);
-	draw_key(f, 4, MULTIPLY_STYLE, false, "limit: multiply peak", detail);
+	if (rate[BENCH_RAM] > 0 || rate[BENCH_DEVICE] > 0)
+		draw_key(f, row++, RAM_STYLE, false, devices ? "limit: device read" : "limit: RAM read", detail);
+	snprintf(detail, sizeof(detail), "%.2f GB/s, rows of %.0f bytes", rate[BENCH_DISK] / 1e9, bench_block_bytes(r));
+	if (rate[BENCH_DISK] > 0)
+		draw_key(f, row++, DISK_STYLE, false, "limit: disk read", detail);
+	snprintf(detail, sizeof(detail), "%.2f GB/s", rate[BENCH_UPLOAD] / 1e9);
+	if (rate[BENCH_UPLOAD] > 0)
+		draw_key(f, row++, UPLOAD_STYLE, false, "limit: upload", detail);
+	snprintf(detail, sizeof(detail), "%.0f GMAC/s, %s", rate[BENCH_MULTIPLY] / 1e9,
+		 devices ? r->devices.variant : r->limits.multiply ? r->limits.multiply->name : "");
+	if (rate[BENCH_MULTIPLY] > 0)
+		draw_key(f, row++, MULTIPLY_STYLE, false, "limit: multiply peak", detail);
+	if (r->devices.software)
+		draw_key(f, row, "stroke=\"none\"", false, "A SOFTWARE DEVICE", "no GPU was measured");
 }
 
 void bench_plot_write(FILE *f, const struct bench_result *r)
 {
-	uint32_t rounds = r->options->rounds;
-	double code_bytes = bench_code_bytes(r->gallery.dim);
 	struct axes axes;
-	char title[256];
+	char title[768];
 
 	axes_init(&axes, r);
 	fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
@@ -181,15 +225,15 @@ void bench_plot_write(FILE *f, const struct bench_result *r)
 	snprintf(title, sizeof(title), "lineup: exact search of %" PRIu64 " templates of %" PRIu32 " components", r->gallery.templates,
 		 r->gallery.dim);
 	text(f, LEFT, 32, "start", "font-size=\"18\"", title);
-	snprintf(title, sizeof(title), "%s, %s, %" PRIu32 " threads, k = %" PRIu32 ", median of %" PRIu32 " rounds", r->cpu, r->backend, r->threads,
-		 r->options->k, rounds);
+	snprintf(title, sizeof(title), "%s, %s, %" PRIu32 " threads, k = %" PRIu32 ", median of %" PRIu32 " rounds",
+		 bench_on_devices(r) ? r->devices.name : r->cpu, r->backend, r->threads, r->options->k, r->options->rounds);
 	text(f, LEFT, 54, "start", "fill=\"#666666\"", title);
 	draw_axes(f, &axes, r);
-	draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_RAM], rounds) / code_bytes / 1e6, true, RAM_STYLE);
-	if (r->limits.file_count)
-		draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_DISK], rounds) / bench_block_bytes(r) / 1e6, true, DISK_STYLE);
-	if (r->limits.multiply)
-		draw_limit(f, &axes, bench_median(r->limit_rate[BENCH_MULTIPLY], rounds) / code_bytes / 1e6, false, MULTIPLY_STYLE);
+	draw_limit(f, &axes, r, BENCH_RAM, true, RAM_STYLE);
+	draw_limit(f, &axes, r, BENCH_DEVICE, true, RAM_STYLE);
+	draw_limit(f, &axes, r, BENCH_DISK, false, DISK_STYLE);
+	draw_limit(f, &axes, r, BENCH_UPLOAD, false, UPLOAD_STYLE);
+	draw_limit(f, &axes, r, BENCH_MULTIPLY, true, MULTIPLY_STYLE);
 	draw_series(f, &axes, r, false);
 	draw_series(f, &axes, r, true);
 	draw_keys(f, r);

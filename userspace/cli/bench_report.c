@@ -60,13 +60,37 @@ static void print_gate(const struct bench_result *r)
 		printf("The gate is shut: no speed is reported.\n");
 }
 
-static void print_limits(const struct bench_result *r)
+static const char *sum_of(const struct bench_devices *d)
+{
+	return d->count > 1 ? ", the sum of all" : "";
+}
+
+static void print_device_limits(const struct bench_result *r)
+{
+	uint32_t rounds = r->options->rounds;
+	const struct bench_devices *d = &r->devices;
+	double read = bench_median(r->limit_rate[BENCH_DEVICE], rounds), peak = bench_median(r->limit_rate[BENCH_MULTIPLY], rounds);
+
+	if (read > 0)
+		printf("  device read        %8.1f GB/s     of the device's memory, from a kernel of its own%s\n", read / 1e9, sum_of(d));
+	else
+		printf("  device read               -         cannot be measured here\n");
+	if (peak > 0)
+		printf("  multiply peak      %8.1f GMAC/s   int8, from registers, %s%s\n", peak / 1e9, d->variant, sum_of(d));
+	else
+		printf("  multiply peak             -         no peak measured for %s\n", r->backend);
+	if (d->upload_bytes > 0)
+		printf("  upload             %8.2f GB/s     from this machine's memory to the device's%s\n", d->upload_bytes / 1e9, sum_of(d));
+	else
+		printf("  upload                    -         cannot be measured here\n");
+}
+
+static void print_host_limits(const struct bench_result *r)
 {
 	uint32_t rounds = r->options->rounds;
 	const struct bench_limits *l = &r->limits;
-	char buffer[CLI_SIZE_TEXT], block[CLI_SIZE_TEXT];
+	char buffer[CLI_SIZE_TEXT];
 
-	printf("\nLimits of this machine, measured in the same rounds\n");
 	printf("  RAM read           %8.1f GB/s     fastest loop last: %s, over %s\n", bench_median(r->limit_rate[BENCH_RAM], rounds) / 1e9,
 	       l->ram_kernel, cli_size(buffer, l->ram_bytes));
 	if (l->multiply)
@@ -74,8 +98,25 @@ static void print_limits(const struct bench_result *r)
 		       l->multiply->name);
 	else
 		printf("  multiply peak             -         no peak for the backend %s\n", r->backend);
+}
+
+static void print_limits(const struct bench_result *r)
+{
+	uint32_t rounds = r->options->rounds;
+	const struct bench_limits *l = &r->limits;
+	char block[CLI_SIZE_TEXT];
+
+	printf("\nLimits of this machine, measured in the same rounds\n");
+	if (bench_on_devices(r))
+		print_device_limits(r);
+	else
+		print_host_limits(r);
 	if (!l->file_count) {
 		printf("  disk read                 -         all rows are in the journal, which is read when the gallery is opened\n");
+		return;
+	}
+	if (!(bench_median(r->limit_rate[BENCH_DISK], rounds) > 0)) {
+		printf("  disk read                 -         no search reads it\n");
 		return;
 	}
 	printf("  disk read          %8.2f GB/s     the same files, %s%s", bench_median(r->limit_rate[BENCH_DISK], rounds) / 1e9,
@@ -84,6 +125,26 @@ static void print_limits(const struct bench_result *r)
 		printf("%s x %" PRIu32 "\n", cli_size(block, l->disk.block_bytes), l->disk.depth);
 	else
 		printf("%s\n", cli_size(block, l->disk.block_bytes));
+}
+
+static void print_place(const char *what, const struct bench_place *p)
+{
+	char device[CLI_SIZE_TEXT], disk[CLI_SIZE_TEXT], upload[CLI_SIZE_TEXT];
+
+	printf("  %s: %" PRIu64 " of %" PRIu64 " rows in device memory (%s); a pass reads %s from disk and uploads %s%s%s\n", what,
+	       p->rows_on_device, p->rows, cli_size(device, p->bytes_on_device), cli_size(disk, p->disk_bytes),
+	       cli_size(upload, p->upload_bytes), p->staging ? ", staging " : "", p->staging ? p->staging : "");
+}
+
+static void print_places(const struct bench_result *r)
+{
+	printf("\nWhat went where, on %s\n", r->devices.name);
+	if (!r->options->without[1])
+		print_place("resident", &r->place[1]);
+	if (!r->options->without[0])
+		print_place("streamed", &r->place[0]);
+	if (r->devices.software)
+		printf("  A SOFTWARE DEVICE: all figures here are those of this machine's CPU, and say nothing about any GPU.\n");
 }
 
 static void print_cells(const struct bench_result *r)
@@ -133,6 +194,10 @@ static void print_start(const struct bench_result *r)
 	double answer[BENCH_ROUNDS_MAX], load[BENCH_ROUNDS_MAX];
 	char rss[CLI_SIZE_TEXT], size[CLI_SIZE_TEXT];
 
+	if (r->options->searches_only) {
+		printf("\nStart and memory: not measured\n");
+		return;
+	}
 	for (uint32_t i = 0; i < rounds; i++) {
 		answer[i] = (double)r->gallery.scan_bytes / s->disk_rate[i] / s->answer_seconds[i];
 		load[i] = (double)s->load_bytes / s->load_seconds[i] / s->disk_rate[i];
@@ -142,9 +207,13 @@ static void print_start(const struct bench_result *r)
 	       bench_median(s->answer_seconds, rounds), bench_median(answer, rounds));
 	printf("  load to resident (%s)%*s%8.3f s   %.2f of disk read\n", cli_size(size, s->load_bytes), (int)(23 - strlen(size)), "",
 	       bench_median(s->load_seconds, rounds), bench_median(load, rounds));
-	printf("  memory while streaming %4" PRIu32 " probes        %s   %s the bound of 320 MiB%s\n",
-	       r->options->batches[r->options->batch_count - 1], cli_size(rss, s->rss_bytes),
-	       s->rss_bytes <= RSS_BYTES_MAX ? "within" : "OVER", s->rss_sampled ? " (sampled)" : " (high-water mark)");
+	printf("  memory while streaming %4" PRIu32 " probes        %s   ", r->options->batches[r->options->batch_count - 1],
+	       cli_size(rss, s->rss_bytes));
+	if (bench_on_devices(r))
+		printf("the driver's included");
+	else
+		printf("%s the bound of 320 MiB", s->rss_bytes <= RSS_BYTES_MAX ? "within" : "OVER");
+	printf("%s\n", s->rss_sampled ? " (sampled)" : " (high-water mark)");
 }
 
 int bench_report_print(struct cli *cli, const struct bench_result *r)
@@ -153,6 +222,8 @@ int bench_report_print(struct cli *cli, const struct bench_result *r)
 	print_gate(r);
 	if (r->pass) {
 		print_limits(r);
+		if (bench_on_devices(r))
+			print_places(r);
 		print_cells(r);
 		print_enrolment(r);
 		print_start(r);
@@ -181,6 +252,12 @@ static json_t *json_numbers(const double *values, uint32_t count)
 static json_t *json_rounds(const double *values, uint32_t rounds)
 {
 	return json_pack("{s:o, s:o}", "median", json_number(bench_median(values, rounds)), "rounds", json_numbers(values, rounds));
+}
+
+/* null for a limit that was not measured. */
+static json_t *json_limit(const double *values, uint32_t rounds)
+{
+	return bench_median(values, rounds) > 0 ? json_rounds(values, rounds) : json_null();
 }
 
 static json_t *json_latency(const struct bench_latency *l)
@@ -225,27 +302,50 @@ static json_t *json_limits(const struct bench_result *r)
 {
 	const struct bench_limits *l = &r->limits;
 	uint32_t n = r->options->rounds;
-	json_t *multiply = l->multiply ? json_rounds(r->limit_rate[BENCH_MULTIPLY], n) : json_null();
+	const char *loop = bench_on_devices(r) ? r->devices.variant : l->multiply ? l->multiply->name : NULL;
 
-	return json_pack("{s:o, s:s, s:I, s:o, s:s?, s:o, s:b, s:b, s:I, s:I}", "ram_bytes_per_second", json_rounds(r->limit_rate[BENCH_RAM], n), "ram_loop",
-			 l->ram_kernel, "ram_buffer_bytes", (json_int_t)l->ram_bytes, "multiply_adds_per_second", multiply, "multiply_loop",
-			 l->multiply ? l->multiply->name : NULL, "disk_bytes_per_second", json_rounds(r->limit_rate[BENCH_DISK], n), "disk_io_uring", l->uring,
-			 "disk_direct", l->direct, "disk_block_bytes", (json_int_t)l->disk.block_bytes, "disk_depth", (json_int_t)l->disk.depth);
+	return json_pack("{s:o, s:o, s:o, s:s?, s:I, s:o, s:s?, s:o, s:b, s:b, s:I, s:I}", "device_bytes_per_second",
+			 json_limit(r->limit_rate[BENCH_DEVICE], n), "upload_bytes_per_second", json_limit(r->limit_rate[BENCH_UPLOAD], n),
+			 "ram_bytes_per_second", json_limit(r->limit_rate[BENCH_RAM], n), "ram_loop", l->ram_kernel, "ram_buffer_bytes",
+			 (json_int_t)l->ram_bytes, "multiply_adds_per_second", json_limit(r->limit_rate[BENCH_MULTIPLY], n), "multiply_loop", loop,
+			 "disk_bytes_per_second", json_limit(r->limit_rate[BENCH_DISK], n), "disk_io_uring", l->uring, "disk_direct", l->direct,
+			 "disk_block_bytes", (json_int_t)l->disk.block_bytes, "disk_depth", (json_int_t)l->disk.depth);
+}
+
+static json_t *json_place(const struct bench_place *p)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s?}", "rows", (json_int_t)p->rows, "rows_on_device", (json_int_t)p->rows_on_device,
+			 "bytes_on_device", (json_int_t)p->bytes_on_device, "pass_disk_bytes", (json_int_t)p->disk_bytes, "pass_upload_bytes",
+			 (json_int_t)p->upload_bytes, "staging", p->staging);
+}
+
+/* null when searches run on the CPU. */
+static json_t *json_devices(const struct bench_result *r)
+{
+	const struct bench_devices *d = &r->devices;
+
+	if (!bench_on_devices(r))
+		return json_null();
+	return json_pack("{s:s, s:i, s:b, s:s?, s:o, s:o}", "name", d->name, "count", (int)d->count, "software", d->software, "fastest_variant",
+			 d->variant, "resident", json_place(&r->place[1]), "streamed", json_place(&r->place[0]));
 }
 
 static json_t *json_cell(const struct bench_cell *c, uint32_t rounds)
 {
-	static const char *const keys[] = { [BENCH_RAM] = "limit_ram", [BENCH_MULTIPLY] = "limit_multiply", [BENCH_DISK] = "limit_disk" };
+	static const char *const keys[] = {
+		[BENCH_RAM] = "limit_ram", [BENCH_MULTIPLY] = "limit_multiply", [BENCH_DISK] = "limit_disk",
+		[BENCH_DEVICE] = "limit_device", [BENCH_UPLOAD] = "limit_upload",
+	};
 	struct bench_summary s;
 
 	bench_summarise(c, rounds, &s);
-	json_t *cell = json_pack("{s:s, s:I, s:o, s:s, s:o, s:o, s:o}", "where", c->resident ? "resident" : "streamed", "batch",
-				 (json_int_t)c->batch, "comparisons_per_second", json_rounds(c->rate, rounds), "bound",
+	json_t *cell = json_pack("{s:s, s:I, s:I, s:o, s:s, s:o, s:o, s:o}", "where", c->resident ? "resident" : "streamed", "batch",
+				 (json_int_t)c->batch, "passes", (json_int_t)c->passes, "comparisons_per_second", json_rounds(c->rate, rounds), "bound",
 				 bench_bound_names[s.bound], "fraction_of_bound", json_number(s.fraction), "call_seconds",
 				 json_latency(&c->latency), "reranked_per_probe", json_number(c->reranked));
 
 	for (int bound = 0; bound < BENCH_BOUNDS; bound++)
-		json_object_set_new(cell, keys[bound], s.limit[bound] > 0 ? json_rounds(c->limit[bound], rounds) : json_null());
+		json_object_set_new(cell, keys[bound], json_limit(c->limit[bound], rounds));
 	return cell;
 }
 
@@ -266,6 +366,8 @@ static json_t *json_start(const struct bench_result *r)
 	const struct bench_start *s = &r->start;
 	uint32_t n = r->options->rounds;
 
+	if (r->options->searches_only)
+		return json_null();
 	return json_pack("{s:o, s:o, s:I, s:o, s:I, s:I, s:b}", "first_answer_seconds", json_rounds(s->answer_seconds, n), "load_seconds",
 			 json_rounds(s->load_seconds, n), "load_bytes", (json_int_t)s->load_bytes, "disk_bytes_per_second",
 			 json_rounds(s->disk_rate, n), "streaming_rss_bytes", (json_int_t)s->rss_bytes, "streaming_rss_bytes_max",
@@ -274,7 +376,7 @@ static json_t *json_start(const struct bench_result *r)
 
 static json_t *json_result(const struct bench_result *r)
 {
-	json_t *root = json_pack("{s:s, s:o, s:o, s:s, s:s, s:I, s:I, s:I, s:o}", "lineup", lineup_version(), "machine", json_machine(r), "gallery",
+	json_t *root = json_pack("{s:s, s:o, s:o, s:s, s:s?, s:I, s:I, s:I, s:o}", "lineup", lineup_version(), "machine", json_machine(r), "gallery",
 				 json_gallery(r), "backend", r->backend, "io", r->io, "threads", (json_int_t)r->threads, "k",
 				 (json_int_t)r->options->k, "rounds", (json_int_t)r->options->rounds, "gate", json_gate(r));
 	json_t *searches = json_array();
@@ -286,6 +388,7 @@ static json_t *json_result(const struct bench_result *r)
 	for (uint32_t i = 0; i < r->cell_count; i++)
 		json_array_append_new(searches, json_cell(&r->cells[i], r->options->rounds));
 	json_object_set_new(root, "limits", json_limits(r));
+	json_object_set_new(root, "devices", json_devices(r));
 	json_object_set_new(root, "searches", searches);
 	json_object_set_new(root, "enrolment", json_enrolment(r));
 	json_object_set_new(root, "start", json_start(r));

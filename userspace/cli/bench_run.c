@@ -73,6 +73,8 @@ static int engine_init(struct engine *engine, struct lineup_gallery *gallery, co
 		.size = sizeof(setup),
 		.threads = result->threads,
 		.backend = o->backend,
+		.devices = o->device,
+		.device_memory_max = o->device_memory,
 		.residency = resident ? LINEUP_RESIDENT : LINEUP_STREAMED,
 		.probes_max = o->batches[o->batch_count - 1],
 		.k_max = o->k,
@@ -82,6 +84,8 @@ static int engine_init(struct engine *engine, struct lineup_gallery *gallery, co
 
 	if (setup.probes_max < SAMPLE_PROBES)
 		setup.probes_max = SAMPLE_PROBES;
+	if (setup.probes_max > LINEUP_PROBES_MAX)
+		setup.probes_max = LINEUP_PROBES_MAX;
 	engine->dim = result->gallery.dim;
 	cli_progress_begin(&engine->watch.progress, resident ? "loading" : "streaming", CLI_BYTES);
 	return lineup_searcher_create(gallery, &setup, &engine->searcher);
@@ -101,6 +105,15 @@ static int engine_search(void *arg, const float *probes, uint32_t count, uint32_
 	struct lineup_search_options options = { .size = sizeof(options), .k = k, .per = per };
 
 	return lineup_search(e->searcher, &matrix, &options, candidates, counts, &e->facts);
+}
+
+/* A GPU that failed leaves its searches to the CPU: right answers, but figures of two machines. */
+static int same_backend(struct cli *cli, const struct engine *engine, const struct bench_result *result)
+{
+	if (!result->backend || strcmp(result->backend, engine->facts.backend) == 0)
+		return 0;
+	return cli_fail(cli, "searches moved from %s to %s during the run, so its figures are neither's", result->backend,
+			engine->facts.backend);
 }
 
 /* ---- exactness ---- */
@@ -130,6 +143,8 @@ static int judge_lineup(struct cli *cli, struct lineup_gallery *gallery, struct 
 		status = judge(cli, result, sample, &matcher, sample->count);
 	for (uint32_t i = 0; !status && i < o->batch_count; i++)
 		status = judge(cli, result, sample, &matcher, o->batches[i]);
+	if (!status)
+		status = same_backend(cli, &engine, result);
 	if (!status) {
 		result->backend = engine.facts.backend;
 		result->threads = engine.facts.threads;
@@ -169,10 +184,9 @@ static int run_gate(struct cli *cli, struct lineup_gallery *gallery, struct benc
 	if (!status && !bench_sample_sound(&sample))
 		status = cli_fail(cli, "this gallery cannot be judged: its own true answers do not tell its people from strangers at %.2f",
 				  (double)BENCH_THRESHOLD);
-	if (!status)
-		status = judge_lineup(cli, gallery, result, &sample, true);
-	if (!status)
-		status = judge_lineup(cli, gallery, result, &sample, false);
+	for (int resident = 1; !status && resident >= 0; resident--)
+		if (!result->options->without[resident])
+			status = judge_lineup(cli, gallery, result, &sample, resident);
 	if (!status)
 		status = judge_baselines(cli, result, &sample);
 	bench_sample_fini(&sample);
@@ -309,8 +323,7 @@ static int start_once(struct cli *cli, const char *path, const struct load *load
 
 static int run_start(struct cli *cli, const char *path, const struct load *load, struct bench_result *result)
 {
-	int err = bench_disk_tune(&result->limits);
-	int status = err ? cli_fail(cli, "reading the segments to measure the disk: %s", strerror(-err)) : 0;
+	int status = 0;
 
 	for (uint32_t round = 0; !status && round < result->options->rounds; round++) {
 		status = disk_rate(cli, result, &result->start.disk_rate[round]);
@@ -328,9 +341,12 @@ static int cells_init(struct cli *cli, struct bench_result *result)
 
 	assert(o->batch_count);
 	for (uint32_t i = 0; i < 2 * o->batch_count; i++) {
-		struct bench_cell *cell = &result->cells[i];
+		struct bench_cell *cell = &result->cells[result->cell_count];
+		bool resident = i < o->batch_count;
 
-		*cell = (struct bench_cell){ .resident = i < o->batch_count, .batch = o->batches[i % o->batch_count] };
+		if (o->without[resident])
+			continue;
+		*cell = (struct bench_cell){ .resident = resident, .batch = o->batches[i % o->batch_count] };
 		cell->calls = malloc(BENCH_CALLS_MAX * sizeof(*cell->calls));
 		if (!cell->calls)
 			return cli_fail(cli, "no memory for the times of calls");
@@ -339,20 +355,19 @@ static int cells_init(struct cli *cli, struct bench_result *result)
 	return 0;
 }
 
-/* The limits on this cell, as comparisons per second, measured now. */
-static int measure_limits(struct cli *cli, struct bench_result *result, struct bench_cell *cell, uint32_t round)
+/* The limits' rates: measured now, but with GPUs when the round began, since the galleries are larger there. */
+static int measure_limits(struct cli *cli, struct bench_result *result, const struct bench_cell *cell, double rate[BENCH_BOUNDS])
 {
-	double rate[BENCH_BOUNDS] = {
-		[BENCH_RAM] = bench_ram_measure(&result->limits),
-		[BENCH_MULTIPLY] = bench_multiply_measure(&result->limits),
-	};
-
-	if (bench_cost(result, cell, BENCH_DISK) > 0 && disk_rate(cli, result, &rate[BENCH_DISK]))
-		return CLI_FAILED;
-	for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
-		double cost = bench_cost(result, cell, (enum bench_bound)bound);
-
-		cell->limit[bound][round] = cost > 0 ? rate[bound] / cost : 0;
+	if (bench_on_devices(result)) {
+		rate[BENCH_DEVICE] = result->devices.read_bytes;
+		rate[BENCH_MULTIPLY] = result->devices.multiply_adds;
+		rate[BENCH_UPLOAD] = result->devices.upload_bytes;
+		rate[BENCH_DISK] = result->devices_disk;
+	} else {
+		rate[BENCH_RAM] = bench_ram_measure(&result->limits);
+		rate[BENCH_MULTIPLY] = bench_multiply_measure(&result->limits);
+		if (bench_cost(result, cell, BENCH_DISK) > 0 && disk_rate(cli, result, &rate[BENCH_DISK]))
+			return CLI_FAILED;
 	}
 	return 0;
 }
@@ -396,25 +411,81 @@ static int time_cell(struct cli *cli, struct engine *engine, const struct load *
 		spent += seconds;
 		calls++;
 	}
+	if (same_backend(cli, engine, result))
+		return CLI_FAILED;
 	cell->rate[round] = (double)calls * cell->batch * (double)engine->facts.rows / spent;
+	cell->passes = engine->facts.passes;
 	cell->reranked = (double)engine->facts.rows_reranked / cell->batch;
 	return 0;
 }
 
+/* One search for one probe: what comes from where, and nothing is done for the first time in the rounds. */
+static int find_place(struct cli *cli, struct engine *engine, const struct load *load, struct bench_result *result,
+		      struct bench_place *place)
+{
+	const struct lineup_search_facts *f = &engine->facts;
+	int status = cli_status(cli, load_search(engine, load, 1, 0, result->options->k));
+
+	if (status)
+		return status;
+	*place = (struct bench_place){
+		.rows = f->rows,
+		.rows_on_device = f->rows_on_device,
+		.bytes_on_device = f->bytes_on_device,
+		.disk_bytes = f->bytes_read / f->passes,
+		.upload_bytes = f->bytes_uploaded / f->passes,
+		.staging = f->bytes_uploaded ? f->staging : NULL,
+	};
+	return same_backend(cli, engine, result);
+}
+
+/* With --quick once for all rounds. A peak that is another variant's says nothing. */
+static int measure_devices(struct cli *cli, struct bench_result *result, uint32_t round)
+{
+	struct bench_devices *d = &result->devices;
+	int status = 0;
+
+	if (!bench_on_devices(result) || (round && result->options->quick))
+		return 0;
+	if (result->place[0].disk_bytes || result->place[1].disk_bytes)
+		status = disk_rate(cli, result, &result->devices_disk);
+	if (!status)
+		status = cli_status(cli, bench_devices_measure(cli->ctx, result->options->device, d));
+	if (!status && (!d->variant || !strstr(result->backend, d->variant)))
+		d->multiply_adds = 0;
+	return status;
+}
+
 static int run_round(struct cli *cli, struct engine engines[2], const struct load *load, struct bench_result *result, uint32_t round)
 {
-	int status = 0;
+	int status = measure_devices(cli, result, round);
 
 	for (uint32_t i = 0; !status && i < result->cell_count; i++) {
 		struct bench_cell *cell = &result->cells[i];
+		double rate[BENCH_BOUNDS] = { 0 };
 
-		status = measure_limits(cli, result, cell, round);
+		status = measure_limits(cli, result, cell, rate);
 		if (!status)
 			status = time_cell(cli, &engines[cell->resident], load, result, cell, round);
+		for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
+			double cost = bench_cost(result, cell, (enum bench_bound)bound);
+
+			cell->limit[bound][round] = cost > 0 ? rate[bound] / cost : 0;
+		}
 	}
 	if (!status)
 		settle_limits(result, round);
 	return status;
+}
+
+static int host_limits_init(struct cli *cli, struct bench_result *result)
+{
+	if (bench_on_devices(result))
+		return 0;
+	if (bench_ram_init(&result->limits, result->threads, result->options->quick))
+		return cli_fail(cli, "no memory to measure the memory with");
+	bench_multiply_init(&result->limits, result->backend);
+	return 0;
 }
 
 static int run_rounds(struct cli *cli, struct lineup_gallery *gallery, const struct load *load, struct bench_result *result)
@@ -423,12 +494,15 @@ static int run_rounds(struct cli *cli, struct lineup_gallery *gallery, const str
 	struct cli_progress progress;
 	int status = cells_init(cli, result);
 
-	if (!status && bench_ram_init(&result->limits, result->threads, result->options->quick))
-		status = cli_fail(cli, "no memory to measure the memory with");
-	for (int i = 0; !status && i < 2; i++)
-		status = cli_status(cli, engine_init(&engines[i], gallery, result, i));
 	if (!status)
-		bench_multiply_init(&result->limits, result->backend);
+		status = host_limits_init(cli, result);
+	for (int i = 0; !status && i < 2; i++) {
+		if (result->options->without[i])
+			continue;
+		status = cli_status(cli, engine_init(&engines[i], gallery, result, i));
+		if (!status)
+			status = find_place(cli, &engines[i], load, result, &result->place[i]);
+	}
 	cli_progress_begin(&progress, "rounds", CLI_ROWS);
 	for (uint32_t round = 0; !status && round < result->options->rounds; round++) {
 		status = run_round(cli, engines, load, result, round);
@@ -453,11 +527,13 @@ static int run_timed(struct cli *cli, const char *path, struct lineup_gallery *g
 	int err = bench_disk_init(&result->limits, path, result->gallery.scan_bytes);
 	int status = err ? cli_fail(cli, "%s: opening the segments to measure the disk: %s", path, strerror(-err)) : 0;
 
+	if (!status && (err = bench_disk_tune(&result->limits)))
+		status = cli_fail(cli, "reading the segments to measure the disk: %s", strerror(-err));
 	if (!status)
 		status = load_init(cli, &load, result);
-	if (!status)
+	if (!status && !result->options->searches_only)
 		status = measure_rss(cli, gallery, &load, result);
-	if (!status)
+	if (!status && !result->options->searches_only)
 		status = run_start(cli, path, &load, result);
 	if (!status)
 		status = run_rounds(cli, gallery, &load, result);

@@ -84,6 +84,11 @@ struct cli_names {
 /* Appends the names in @text, separated by commas. */
 int cli_parse_names(struct cli *cli, const char *option, const char *text, struct cli_names *names);
 
+/* device_choice.c */
+
+/* Whether @choice names @device: NULL or "auto", or a list as for lineup_search_setup.devices. */
+bool cli_device_chosen(const struct lineup_device *device, const char *choice);
+
 /* vectors.c */
 
 /* Zeroed pages kept out of core dumps; NULL after the lack of memory was said. Erased by the free, which takes NULL. */

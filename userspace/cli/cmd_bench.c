@@ -24,24 +24,35 @@ static const char help[] =
 	"  --dim D          their components, 64 to 4096 (512)\n"
 	"  --gallery DIR    search this gallery, which is only read, instead of a random one\n"
 	"  --dir DIR        where the random gallery is made, and removed ($TMPDIR, or /var/tmp)\n"
-	"  --batch N,..     probes per call, 1 to 1024 each (1,16,256,1024)\n"
+	"  --batch N,..     probes per call, 1 to 4096 each; more than 1024 take several passes (1,16,256,1024)\n"
 	"  -k N             candidates per probe, 1 to 4096 (10)\n"
-	"  --backend NAME   auto (default), scalar, avx2, avx512 or neon\n"
+	"  --backend NAME   auto (default), scalar, avx2, avx512, neon, vulkan or vulkan-VARIANT\n"
+	"  --device LIST    GPUs for vulkan: index, UUID or PCI address of each, see `lineup devices` (all that are no software)\n"
+	"  --device-memory BYTES   of each, for rows; what does not fit streams (80 % of what is available)\n"
 	"  --threads N      1 to 256 (one per CPU)\n"
 	"  --rounds N       of limits and searches in turns, 7 to 101 (7)\n"
+	"  --seconds S      of each batch size in each round, at least; five times that for single probes (1)\n"
+	"  --only WHERE     resident or streamed searches; the start is not measured\n"
+	"  --searches-only  do not measure the start, and enrolment no longer than making the gallery takes\n"
 	"  --quick          spend as little time as can be on each figure: to see that it works, not how fast\n"
 	"  --json FILE      write everything, raw rounds included\n"
 	"  --plot FILE.svg  draw the rates over the batch sizes, with the limits as lines\n";
 
-enum { ROWS_DEFAULT = 1000000, ROWS_MAX = 1000000000 };
+enum { ROWS_DEFAULT = 1000000, ROWS_MAX = 1000000000, SECONDS_MAX = 3600 };
 
-enum { N = CLI_OPTION_FIRST, DIM, GALLERY, DIRECTORY, BATCH, BACKEND, THREADS, ROUNDS, QUICK, JSON, PLOT };
+enum {
+	N = CLI_OPTION_FIRST, DIM, GALLERY, DIRECTORY, BATCH, BACKEND, DEVICE, DEVICE_MEMORY, THREADS, ROUNDS, SECONDS, ONLY, SEARCHES_ONLY, QUICK, JSON,
+	PLOT,
+};
 
 static const struct option options[] = {
 	{ "n", required_argument, NULL, N },             { "dim", required_argument, NULL, DIM },
 	{ "gallery", required_argument, NULL, GALLERY }, { "dir", required_argument, NULL, DIRECTORY },
 	{ "batch", required_argument, NULL, BATCH },     { "backend", required_argument, NULL, BACKEND },
+	{ "device", required_argument, NULL, DEVICE },   { "device-memory", required_argument, NULL, DEVICE_MEMORY },
 	{ "threads", required_argument, NULL, THREADS }, { "rounds", required_argument, NULL, ROUNDS },
+	{ "seconds", required_argument, NULL, SECONDS }, { "only", required_argument, NULL, ONLY },
+	{ "searches-only", no_argument, NULL, SEARCHES_ONLY },
 	{ "quick", no_argument, NULL, QUICK },           { "json", required_argument, NULL, JSON },
 	{ "plot", required_argument, NULL, PLOT },       { "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -58,7 +69,7 @@ static int parse_batches(struct cli *cli, const char *text, struct bench_options
 		uint64_t size = 0;
 		uint32_t at = 0;
 
-		status = cli_parse_count(cli, "--batch", word, 1, LINEUP_PROBES_MAX, &size);
+		status = cli_parse_count(cli, "--batch", word, 1, BENCH_BATCH_MAX, &size);
 		while (at < o->batch_count && o->batches[at] < size)
 			at++;
 		if (status || (at < o->batch_count && o->batches[at] == size))
@@ -83,6 +94,27 @@ static int parse_small(struct cli *cli, const char *option, const char *text, ui
 	return status;
 }
 
+static int parse_seconds(struct cli *cli, const char *text, struct bench_options *o)
+{
+	int status = cli_parse_number(cli, "--seconds", text, &o->cell_seconds);
+
+	if (!status && !(o->cell_seconds >= 0 && o->cell_seconds <= SECONDS_MAX))
+		status = cli_fail(cli, "--seconds: %s is not from 0 to %d", text, SECONDS_MAX);
+	return status;
+}
+
+static int parse_only(struct cli *cli, const char *text, struct bench_options *o)
+{
+	static const char *const words[] = { "streamed", "resident", NULL };
+	unsigned int word = 0;
+	int status = cli_parse_word(cli, "--only", text, words, &word);
+
+	o->without[word] = false;
+	o->without[!word] = true;
+	o->searches_only = true;
+	return status;
+}
+
 static int parse(struct cli *cli, int argc, char **argv, struct bench_options *o, bool *done)
 {
 	int c, status = 0;
@@ -96,6 +128,11 @@ static int parse(struct cli *cli, int argc, char **argv, struct bench_options *o
 		case BATCH: status = parse_batches(cli, optarg, o); break;
 		case 'k': status = parse_small(cli, "-k", optarg, 1, LINEUP_K_MAX, &o->k); break;
 		case BACKEND: o->backend = optarg; break;
+		case DEVICE: o->device = optarg; break;
+		case DEVICE_MEMORY: status = cli_parse_count(cli, "--device-memory", optarg, 1, INT64_MAX, &o->device_memory); break;
+		case SECONDS: status = parse_seconds(cli, optarg, o); break;
+		case ONLY: status = parse_only(cli, optarg, o); break;
+		case SEARCHES_ONLY: o->searches_only = true; o->single_seconds = 0; break;
 		case THREADS: status = parse_small(cli, "--threads", optarg, 1, LINEUP_THREADS_MAX, &o->threads); break;
 		case ROUNDS: status = parse_small(cli, "--rounds", optarg, BENCH_ROUNDS_MIN, BENCH_ROUNDS_MAX, &o->rounds); break;
 		case QUICK: o->quick = true; o->cell_seconds = 0; o->single_seconds = 0.2; break;
