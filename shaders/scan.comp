@@ -6,6 +6,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+#include "dot.glsl"
 #include "scan.glsl"
 
 layout(local_size_x_id = 0) in;
