@@ -46,6 +46,21 @@ static bool final(int err)
 	return err == -ENODEV || err == -ENOMEM;
 }
 
+/* A pipeline that its driver may crash over is tried elsewhere first. */
+static int scan_create(struct lineup_vk_kernels *kernels, const struct lineup_vk_shape_of *shape, const char **what)
+{
+	struct lineup_vk_device *device = kernels->device;
+	bool risky = kernels->variant == LINEUP_VK_COOPMAT || kernels->variant == LINEUP_VK_COOPMAT_NV;
+	int err = risky ? lineup_vk_compile_begin(device, shape, sizeof(struct gpu_scan), what) : 0;
+
+	if (err)
+		return err;
+	err = lineup_vk_kernel_create(device, shape, sizeof(struct gpu_scan), &kernels->scan);
+	if (risky)
+		lineup_vk_compile_end(device, shape);
+	return err;
+}
+
 /*
  * Makes @kernels' scans those of @variant and tests them. -ENOTSUP: they cannot be used here, noted; -ENODEV, -ENOMEM.
  */
@@ -65,10 +80,8 @@ static int scans_create(struct lineup_vk_kernels *kernels, enum lineup_vk_varian
 	lineup_vk_shape_gemv(device, variant, &shape);
 	err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_scan), &kernels->gemv);
 	lineup_vk_shape_scan(device, variant, &shape);
-	if (!err && (variant == LINEUP_VK_COOPMAT || variant == LINEUP_VK_COOPMAT_NV))
-		err = lineup_vk_child_compile(device, &shape, sizeof(struct gpu_scan), &what);
 	if (!err)
-		err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_scan), &kernels->scan);
+		err = scan_create(kernels, &shape, &what);
 	if (!err)
 		err = lineup_vk_kernels_selftest(kernels, &what);
 	note(device, variant, err ? what : "");

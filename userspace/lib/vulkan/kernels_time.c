@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: MIT
-// How long a scan takes, so that the variants of a device can be compared.
-#include <math.h>
+// How long work on a device takes: of a scan, so that the variants can be compared, and of anything else that is repeated.
 #include <stdlib.h>
 #include <time.h>
 
 #include "kernels_parts.h"
 
 /* Enough tiles to fill a large GPU; what a software device does in some milliseconds. */
-enum { DIM = 512, ROWS = 65536, PROBES = 256, ROWS_SOFTWARE = 256, PROBES_SOFTWARE = 32, RUNS = 5, REPEAT_MAX = 256 };
-enum { WAIT_SECONDS = 60 };
-#define SECONDS_MIN 2e-3 /* of a run: more repetitions until it takes so long */
-
-struct timing {
-	struct lineup_vk_kernels *kernels;
-	struct lineup_vk_buffer buffer; /* codes, bounds, marks; then the probes' codes, structs and counts */
-	struct lineup_vk_commands commands;
-	struct gpu_scan scan;
-	uint64_t bytes;
-};
+enum { DIM = 512, ROWS = 65536, PROBES = 256, ROWS_SOFTWARE = 256, PROBES_SOFTWARE = 32 };
+enum { RUNS = 5, REPEAT_MAX = 256, WAIT_SECONDS = 60 };
 
 static double seconds_now(void)
 {
@@ -35,82 +25,108 @@ static int compare(const void *a, const void *b)
 }
 
 /* Submits what has been recorded and waits. */
-static int run(struct timing *t, double *seconds)
+static int run(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands, double *seconds)
 {
-	struct lineup_vk_device *device = t->kernels->device;
 	double begin = seconds_now();
 	uint64_t value;
-	int err = lineup_vk_submit(device, &device->compute, &t->commands, NULL, 0, &value);
+	int err = lineup_vk_submit(device, queue, commands, NULL, 0, &value);
 
 	if (!err)
-		err = lineup_vk_wait(device, &device->compute, value, UINT64_C(1000000000) * WAIT_SECONDS);
+		err = lineup_vk_wait(device, queue, value, UINT64_C(1000000000) * WAIT_SECONDS);
 	*seconds = seconds_now() - begin;
 	return err;
 }
 
-static int run_scans(struct timing *t, uint32_t repeat, double *seconds)
+static int run_repeated(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands,
+			lineup_vk_record_fn *record, void *arg, uint32_t repeat, double *seconds)
 {
-	int err = lineup_vk_begin(t->kernels->device, &t->commands);
+	int err = lineup_vk_begin(device, commands);
 
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < repeat; i++)
-		lineup_vk_scan_tiles(t->kernels, &t->commands, &t->scan);
-	return run(t, seconds);
+		record(arg, commands);
+	return run(device, queue, commands, seconds);
 }
 
-/* All words are 0x3c3c3c3c: codes of 60, scales of 0.01; the threshold alone differs, so that no row passes. */
-static int prepare(struct timing *t)
+int lineup_vk_time(struct lineup_vk_device *device, struct lineup_vk_queue *queue, lineup_vk_record_fn *record, void *arg,
+		   double seconds_min, double *seconds)
 {
-	struct lineup_vk_device *device = t->kernels->device;
-	bool software = device->info.type == LINEUP_DEVICE_SOFTWARE;
-	uint64_t rows = software ? ROWS_SOFTWARE : ROWS, probes = software ? PROBES_SOFTWARE : PROBES;
-	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound), codes = marks + rows * sizeof(struct gpu_mark);
-	uint64_t probe = codes + probes * DIM, counts = probe + probes * sizeof(struct gpu_probe);
-	double seconds;
-	int err;
+	struct lineup_vk_commands commands = { 0 };
+	double took[RUNS] = { 0 };
+	uint32_t repeat = 1;
+	int err = lineup_vk_commands_create(device, queue, "timing", &commands);
 
-	t->bytes = counts + probes * 4;
-	err = lineup_vk_buffer_create(device, LINEUP_VK_DEVICE, t->bytes, "timing", &t->buffer);
+	/* The first run compiles, on some drivers. */
 	if (!err)
-		err = lineup_vk_commands_create(device, &device->compute, "timing", &t->commands);
+		err = run_repeated(device, queue, &commands, record, arg, repeat, &took[0]);
+	for (bool enough = false; !err && !enough; repeat *= enough ? 1 : 2) {
+		err = run_repeated(device, queue, &commands, record, arg, repeat, &took[0]);
+		enough = took[0] >= seconds_min || repeat >= REPEAT_MAX;
+	}
+	for (uint32_t i = 0; i < RUNS && !err; i++)
+		err = run_repeated(device, queue, &commands, record, arg, repeat, &took[i]);
+	qsort(took, RUNS, sizeof(took[0]), compare);
+	*seconds = took[RUNS / 2] / repeat;
+	lineup_vk_commands_destroy(device, &commands);
+	return err;
+}
+
+struct timed_scan {
+	struct lineup_vk_kernels *kernels;
+	struct gpu_scan scan;
+};
+
+static void record_scan(void *arg, struct lineup_vk_commands *commands)
+{
+	struct timed_scan *t = arg;
+
+	lineup_vk_scan_tiles(t->kernels, commands, &t->scan);
+}
+
+/* All words are 0x3c3c3c3c: codes of 60, scales of 0.01. The thresholds alone differ: infinite, so that no row passes. */
+static int fill(struct lineup_vk_device *device, const struct lineup_vk_buffer *buffer, uint64_t probe, uint64_t probes)
+{
+	struct lineup_vk_commands commands = { 0 };
+	double seconds;
+	int err = lineup_vk_commands_create(device, &device->compute, "timing fill", &commands);
+
 	if (!err)
-		err = lineup_vk_begin(device, &t->commands);
-	if (err)
-		return err;
-	t->scan = (struct gpu_scan){
-		.codes = t->buffer.address, .bounds = t->buffer.address + bounds, .marks = t->buffer.address + marks,
-		.probe_codes = t->buffer.address + codes, .probe = t->buffer.address + probe, .counts = t->buffer.address + counts,
-		.entries = t->buffer.address, /* none: cap is 0 */
-		.rows = (uint32_t)rows, .probes = (uint32_t)probes, .pitch = DIM / 16,
-	};
-	lineup_vk_fill(device, &t->commands, &t->buffer, 0, t->bytes, 0x3c3c3c3c);
-	lineup_vk_barrier(device, &t->commands);
-	for (uint64_t p = 0; p < probes; p++)
-		lineup_vk_fill(device, &t->commands, &t->buffer, probe + p * sizeof(struct gpu_probe) + 12, 4, 0x7f800000);
-	lineup_vk_barrier(device, &t->commands);
-	return run(t, &seconds);
+		err = lineup_vk_begin(device, &commands);
+	if (!err) {
+		lineup_vk_fill(device, &commands, buffer, 0, buffer->size, 0x3c3c3c3c);
+		lineup_vk_barrier(device, &commands);
+		for (uint64_t p = 0; p < probes; p++)
+			lineup_vk_fill(device, &commands, buffer, probe + p * sizeof(struct gpu_probe) + 12, 4, 0x7f800000);
+		lineup_vk_barrier(device, &commands);
+		err = run(device, &device->compute, &commands, &seconds);
+	}
+	lineup_vk_commands_destroy(device, &commands);
+	return err;
 }
 
 int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds)
 {
-	struct timing t = { .kernels = kernels };
-	double took[RUNS] = { 0 };
-	uint32_t repeat = 1;
-	int err = prepare(&t);
+	struct lineup_vk_device *device = kernels->device;
+	bool software = device->info.type == LINEUP_DEVICE_SOFTWARE;
+	uint64_t rows = software ? ROWS_SOFTWARE : ROWS, probes = software ? PROBES_SOFTWARE : PROBES;
+	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound), codes = marks + rows * sizeof(struct gpu_mark);
+	uint64_t probe = codes + probes * DIM, counts = probe + probes * sizeof(struct gpu_probe);
+	struct timed_scan timed = { .kernels = kernels };
+	struct lineup_vk_buffer buffer = { 0 };
+	int err = lineup_vk_buffer_create(device, LINEUP_VK_DEVICE, counts + probes * 4, "timing", &buffer);
 
-	/* The first run compiles, on some drivers. */
 	if (!err)
-		err = run_scans(&t, 1, &took[0]);
-	for (bool enough = false; !err && !enough; repeat *= enough ? 1 : 2) {
-		err = run_scans(&t, repeat, &took[0]);
-		enough = took[0] >= SECONDS_MIN || repeat >= REPEAT_MAX;
+		err = fill(device, &buffer, probe, probes);
+	if (!err) {
+		timed.scan = (struct gpu_scan){
+			.codes = buffer.address, .bounds = buffer.address + bounds, .marks = buffer.address + marks,
+			.probe_codes = buffer.address + codes, .probe = buffer.address + probe, .counts = buffer.address + counts,
+			.entries = buffer.address, /* none: cap is 0 */
+			.rows = (uint32_t)rows, .probes = (uint32_t)probes, .pitch = DIM / 16,
+		};
+		err = lineup_vk_time(device, &device->compute, record_scan, &timed, 2e-3, seconds);
 	}
-	for (uint32_t i = 0; i < RUNS && !err; i++)
-		err = run_scans(&t, repeat, &took[i]);
-	qsort(took, RUNS, sizeof(took[0]), compare);
-	*seconds = took[RUNS / 2] / repeat;
-	lineup_vk_commands_destroy(kernels->device, &t.commands);
-	lineup_vk_buffer_destroy(kernels->device, &t.buffer);
+	lineup_vk_buffer_destroy(device, &buffer);
 	return err;
 }
