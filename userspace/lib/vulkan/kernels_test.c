@@ -27,8 +27,7 @@ struct selftest {
 	struct places at;
 	struct lineup_shape shape;
 	struct lineup_probe_set set;
-	struct lineup_columns columns; /* of the block being scanned by the scalar backend */
-	uint32_t block;
+	uint32_t block; /* that the scalar backend is scanning */
 	uint64_t random;
 	float vectors[PROBES][DIM_MAX];
 	_Atomic float threshold[PROBES + LINEUP_PROBE_TILE];
@@ -155,19 +154,28 @@ static int fill_probes(struct selftest *t, uint32_t probes)
 	return 0;
 }
 
+/* Whether the scan may report a row at all. */
+static bool eligible(const struct selftest *t, uint32_t row)
+{
+	struct lineup_columns c;
+	uint32_t r = row % BLOCK_ROWS;
+
+	lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + row / BLOCK_ROWS * t->shape.block_bytes), &c);
+	return row >= ROW_FIRST && !is_deleted(t, row) && !(c.expires[r] > 0 && c.expires[r] <= NOW) && (c.lists[r] & LISTS);
+}
+
 /* What the scalar backend reports, of rows that may be. */
 static void note_hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
 {
 	struct selftest *t = arg;
 
 	for (; mask; mask &= mask - 1) {
-		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = row + b, all = t->block * BLOCK_ROWS + r;
-		int64_t expires = t->columns.expires[r];
+		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = t->block * BLOCK_ROWS + row + b;
 
-		if (all < ROW_FIRST || is_deleted(t, all) || (expires > 0 && expires <= NOW) || !(t->columns.lists[r] & LISTS))
+		if (!eligible(t, r))
 			continue;
-		t->expected[probe][all] = true;
-		t->acc[probe][all] = acc[b];
+		t->expected[probe][r] = true;
+		t->acc[probe][r] = acc[b];
 	}
 }
 
@@ -177,8 +185,10 @@ static void scan_scalar(struct selftest *t)
 
 	memset(t->expected, 0, sizeof(t->expected));
 	for (t->block = 0; t->block < BLOCKS; t->block++) {
-		lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + t->block * t->shape.block_bytes), &t->columns);
-		lineup_score_scalar.scan(&scan, &t->columns, block_rows(t->block));
+		struct lineup_columns columns;
+
+		lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + t->block * t->shape.block_bytes), &columns);
+		lineup_score_scalar.scan(&scan, &columns, block_rows(t->block));
 	}
 }
 
@@ -266,7 +276,7 @@ static bool read_list(struct selftest *t, const struct lineup_vk_buffer *from, u
 		uint32_t row = list[i].row - ROW_BASE;
 		struct row is;
 
-		if (row >= ROWS || t->found[probe][row])
+		if (row >= ROWS || t->found[probe][row] || !eligible(t, row))
 			return false;
 		t->found[probe][row] = true;
 		is = row_of(t, row);
