@@ -48,7 +48,7 @@ int lineup_vk_cache_dir(const struct lineup_ctx *ctx, char *dir, size_t size)
 	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
 }
 
-static int cache_path(const struct lineup_vk_device *d, char *path, size_t size)
+int lineup_vk_cache_path(struct lineup_vk_device *d, const char *suffix, char *path, size_t size)
 {
 	char dir[560], hex[33];
 	int err = lineup_vk_cache_dir(d->ctx, dir, sizeof(dir));
@@ -56,7 +56,7 @@ static int cache_path(const struct lineup_vk_device *d, char *path, size_t size)
 	if (err)
 		return err;
 	sodium_bin2hex(hex, sizeof(hex), d->cache_key, 16);
-	return (size_t)snprintf(path, size, "%s/pipelines-%s", dir, hex) < size ? 0 : -ENAMETOOLONG;
+	return (size_t)snprintf(path, size, "%s/pipelines-%s%s", dir, hex, suffix) < size ? 0 : -ENAMETOOLONG;
 }
 
 static void make_key(struct lineup_vk_device *d, const uint8_t hash[32])
@@ -109,7 +109,7 @@ int lineup_vk_cache_open(struct lineup_vk_device *d, const uint8_t hash[32])
 	int err;
 
 	make_key(d, hash);
-	if (!cache_path(d, path, sizeof(path)))
+	if (!lineup_vk_cache_path(d, "", path, sizeof(path)))
 		data = cache_read(d, path, &size);
 	info.pInitialData = data;
 	info.initialDataSize = data ? size : 0;
@@ -151,7 +151,7 @@ void lineup_vk_cache_save(struct lineup_vk_device *d)
 	bool done;
 	int fd;
 
-	if (!d->cache || atomic_load(&d->lost) || cache_path(d, path, sizeof(path)))
+	if (!d->cache || atomic_load(&d->lost) || lineup_vk_cache_path(d, "", path, sizeof(path)))
 		return;
 	if (d->api.GetPipelineCacheData(d->device, d->cache, &size, NULL) != VK_SUCCESS || size < 32 || size > CACHE_BYTES_MAX)
 		return;
