@@ -11,9 +11,12 @@
 #include "cli.h"
 
 static const char help[] =
-	"Usage: lineup info GALLERY [--format table|json]\n"
+	"Usage: lineup info GALLERY [--device LIST [--device-memory SIZE]] [--format table|json]\n"
 	"       lineup info --build [--format table|json]\n"
-	"Describes a gallery without reading its templates, or this build: its version, and what it can use on this machine.\n";
+	"Describes a gallery without reading its templates, or this build: its version, and what it can use on this machine.\n\n"
+	"  --device LIST        and what of it would stay in the memory of these GPUs, and what would stream: index, UUID or PCI address\n"
+	"                       of each, or auto for all that are no software devices; see `lineup devices`\n"
+	"  --device-memory SIZE of each, for rows: a number with K, M, G or T (80 % of what is free)\n";
 
 struct backends {
 	bool table;
@@ -70,6 +73,71 @@ static int print_build(struct cli *cli, unsigned int format)
 
 static const char *const stores[] = { [LINEUP_STORE_FLOAT32] = "float32", [LINEUP_STORE_FLOAT16] = "float16" };
 
+/* ---- on which device rows would be ---- */
+
+struct plan {
+	const char *choice;        /* NULL: not asked for */
+	uint64_t memory_max;       /* 0: 80 % of what is available */
+	uint32_t count;
+	struct lineup_device device[LINEUP_DEVICES_MAX];
+	uint64_t memory[LINEUP_DEVICES_MAX];
+	struct lineup_device_share share[LINEUP_DEVICES_MAX];
+};
+
+static void plan_add(void *arg, const struct lineup_device *device)
+{
+	struct plan *plan = arg;
+
+	if (!cli_device_chosen(device, plan->choice) || plan->count == LINEUP_DEVICES_MAX)
+		return;
+	plan->device[plan->count] = *device;
+	plan->memory[plan->count++] = plan->memory_max ? plan->memory_max : device->memory_available / 10 * 8;
+}
+
+static int plan_make(struct cli *cli, struct lineup_gallery *gallery, struct plan *plan)
+{
+	const char *why_none = NULL;
+	int status = cli_status(cli, lineup_devices(cli->ctx, 0, plan_add, plan, &why_none));
+
+	if (status)
+		return status;
+	if (!plan->count)
+		return cli_fail(cli, "--device: there is no Vulkan device '%s'%s%s", plan->choice, why_none ? ": " : "", why_none ? why_none : "");
+	return cli_status(cli, lineup_gallery_shares(gallery, plan->count, plan->memory, plan->share));
+}
+
+static void print_plan(const struct plan *plan)
+{
+	char kept[CLI_SIZE_TEXT], room[CLI_SIZE_TEXT], rest[CLI_SIZE_TEXT];
+
+	for (uint32_t i = 0; i < plan->count; i++) {
+		const struct lineup_device_share *s = &plan->share[i];
+
+		printf("device %-9" PRIu32 "%s%s: %" PRIu64 " of its %" PRIu64 " rows stay in its memory, %s of %s; %s stream in each pass\n",
+		       plan->device[i].index, plan->device[i].name, plan->device[i].type == LINEUP_DEVICE_SOFTWARE ? " (software)" : "",
+		       s->rows_kept, s->rows, cli_size(kept, s->bytes_kept), cli_size(room, plan->memory[i]),
+		       s->rows == s->rows_kept ? "none" : cli_size(rest, s->bytes - s->bytes_kept));
+	}
+}
+
+static json_t *plan_json(const struct plan *plan)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < plan->count; i++) {
+		const struct lineup_device_share *s = &plan->share[i];
+
+		json_array_append_new(array, json_pack("{s:i, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "index", (int)plan->device[i].index, "name",
+						       plan->device[i].name, "software", plan->device[i].type == LINEUP_DEVICE_SOFTWARE,
+						       "memory", (json_int_t)plan->memory[i], "rows", (json_int_t)s->rows, "bytes",
+						       (json_int_t)s->bytes, "rows_kept", (json_int_t)s->rows_kept, "bytes_kept",
+						       (json_int_t)s->bytes_kept));
+	}
+	return array;
+}
+
+/* ---- the gallery ---- */
+
 static void print_table(const struct lineup_gallery_info *i)
 {
 	char digest[2 * LINEUP_DIGEST_BYTES + 1], model_digest[2 * LINEUP_DIGEST_BYTES + 1], size[CLI_SIZE_TEXT];
@@ -109,7 +177,24 @@ static json_t *info_json(const struct lineup_gallery_info *i)
 			 "scan_bytes", (json_int_t)i->scan_bytes, "format", (int)i->format);
 }
 
-static int print_gallery(struct cli *cli, const char *path, unsigned int format)
+static int print_info(struct cli *cli, const struct lineup_gallery_info *info, const struct plan *plan, unsigned int format)
+{
+	json_t *json;
+	int status = 0;
+
+	if (format == CLI_TABLE) {
+		print_table(info);
+		print_plan(plan);
+	} else {
+		json = info_json(info);
+		if (plan->choice)
+			json_object_set_new(json, "devices", plan_json(plan));
+		status = cli_print_json(cli, json);
+	}
+	return status ? status : cli_flush(cli, NULL);
+}
+
+static int print_gallery(struct cli *cli, const char *path, struct plan *plan, unsigned int format)
 {
 	struct lineup_gallery_options open = { .size = sizeof(open) };
 	struct lineup_gallery_info info;
@@ -119,22 +204,22 @@ static int print_gallery(struct cli *cli, const char *path, unsigned int format)
 	if (status)
 		return status;
 	lineup_gallery_info(gallery, &info);
+	if (plan->choice)
+		status = plan_make(cli, gallery, plan);
 	lineup_gallery_close(gallery);
-	if (format == CLI_TABLE)
-		print_table(&info);
-	else
-		status = cli_print_json(cli, info_json(&info));
-	return status ? status : cli_flush(cli, NULL);
+	return status ? status : print_info(cli, &info, plan, format);
 }
 
 int cmd_info(struct cli *cli, int argc, char **argv)
 {
-	enum { BUILD = CLI_OPTION_FIRST, FORMAT };
+	enum { BUILD = CLI_OPTION_FIRST, DEVICE, DEVICE_MEMORY, FORMAT };
 	static const struct option options[] = {
 		{ "build", no_argument, NULL, BUILD }, { "format", required_argument, NULL, FORMAT },
+		{ "device", required_argument, NULL, DEVICE }, { "device-memory", required_argument, NULL, DEVICE_MEMORY },
 		{ "help", no_argument, NULL, 'h' },    { 0 },
 	};
 	static const char *const formats[] = { "table", "json", NULL };
+	static struct plan plan;
 	const char *path = NULL;
 	unsigned int word = 0;
 	bool build = false;
@@ -143,6 +228,8 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 	while (!status && (c = cli_option(cli, argc, argv, ":h", options)) != -1) {
 		switch (c) {
 		case BUILD: build = true; break;
+		case DEVICE: plan.choice = optarg; break;
+		case DEVICE_MEMORY: status = cli_parse_size(cli, "--device-memory", optarg, &plan.memory_max); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, formats, &word); break;
 		case 'h': return cli_help(cli, help);
 		default: return CLI_USAGE;
@@ -150,9 +237,11 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 	}
 	if (!status && build && optind < argc)
 		status = cli_usage(cli, "--build is about the program, not about a gallery");
+	if (!status && (build || !plan.choice) && (plan.choice || plan.memory_max))
+		status = cli_usage(cli, build ? "--build is about the program, not about a gallery" : "--device-memory needs --device");
 	if (!status && !build)
 		status = cli_positional(cli, argc, argv, "GALLERY", &path);
 	if (status)
 		return status;
-	return build ? print_build(cli, word ? CLI_JSON : CLI_TABLE) : print_gallery(cli, path, word ? CLI_JSON : CLI_TABLE);
+	return build ? print_build(cli, word ? CLI_JSON : CLI_TABLE) : print_gallery(cli, path, &plan, word ? CLI_JSON : CLI_TABLE);
 }

@@ -376,6 +376,21 @@ enum lineup_devices_flags {
 int lineup_devices(struct lineup_ctx *ctx, uint32_t flags, void (*each)(void *arg, const struct lineup_device *device), void *arg,
 		   const char **why_none);
 
+/* A device's part of a gallery that is searched on it and others. */
+struct lineup_device_share {
+	uint64_t rows;           /* deleted ones that still take part in a pass included */
+	uint64_t bytes;          /* in device memory, if they were all there */
+	uint64_t rows_kept;      /* that stay there from one search to the next; the others stream */
+	uint64_t bytes_kept;
+};
+
+/*
+ * How @gallery would be shared out among @devices, 1 to LINEUP_DEVICES_MAX, of which device i has memory[i] bytes for rows: arithmetic, no device is
+ * asked. A device that has small buffers only may keep a little more or less. @shares is [devices]. -EINVAL, -ENOMEM; -ENOTSUP: built without Vulkan, or
+ * more rows than GPUs take.
+ */
+int lineup_gallery_shares(struct lineup_gallery *gallery, uint32_t devices, const uint64_t *memory, struct lineup_device_share *shares);
+
 /* ---- search ----------------------------------------------------------------------------------------------------------- */
 
 enum lineup_residency {

@@ -16,6 +16,15 @@ int lineup_devices(struct lineup_ctx *ctx, uint32_t flags, void (*each)(void *ar
 	return 0;
 }
 
+int lineup_gallery_shares(struct lineup_gallery *gallery, uint32_t devices, const uint64_t *memory, struct lineup_device_share *shares)
+{
+	(void)gallery;
+	(void)devices;
+	(void)memory;
+	(void)shares;
+	return -ENOTSUP;
+}
+
 int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *setup, struct lineup_gpus **gpus)
 {
 	(void)gpus;
