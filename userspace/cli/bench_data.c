@@ -173,7 +173,10 @@ double bench_block_bytes(const struct bench_result *result)
 
 bool bench_on_devices(const struct bench_result *result)
 {
-	return strncmp(result->backend, "vulkan", 6) == 0;
+	/* Before the first search only a name on the command line tells. */
+	const char *backend = result->backend ? result->backend : result->options->backend;
+
+	return backend && strncmp(backend, "vulkan", 6) == 0;
 }
 
 double bench_cost(const struct bench_result *result, const struct bench_cell *cell, enum bench_bound bound)
