@@ -299,11 +299,28 @@ static VkResult VKAPI_CALL fake_wait_idle(VkDevice handle)
 	return atomic_load(&device->lost) ? VK_ERROR_DEVICE_LOST : VK_SUCCESS;
 }
 
-int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool named, struct lineup_device *devices, uint32_t max, uint32_t *count)
+bool lineup_vk_nodes_exist(void)
+{
+	return false;
+}
+
+void lineup_vk_run_on_node(int node)
+{
+	(void)node;
+}
+
+void lineup_vk_bind_to_node(void *memory, size_t size, int node)
+{
+	(void)memory;
+	(void)size;
+	(void)node;
+}
+
+int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software, struct lineup_device devices[LINEUP_DEVICES_MAX], uint32_t *count)
 {
 	(void)selector;
-	(void)named;
-	assert(fake.devices <= max);
+	(void)software;
+	assert(fake.devices <= LINEUP_DEVICES_MAX);
 	memset(devices, 0, fake.devices * sizeof(*devices));
 	*count = fake.devices;
 	return fake.devices ? 0 : lineup_fail(ctx, -ENODEV, "vulkan: no device");

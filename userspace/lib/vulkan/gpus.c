@@ -24,10 +24,12 @@ static int open_devices(struct lineup_gpus *gpus)
 	uint32_t count = 0;
 	int err;
 
-	list = calloc(GPU_DEVICES_MAX, sizeof(*list));
+	list = calloc(LINEUP_DEVICES_MAX, sizeof(*list));
 	if (!list)
 		return lineup_fail(gpus->ctx, -ENOMEM, "vulkan: no memory");
-	err = lineup_vk_select(gpus->ctx, gpus->setup.devices, gpus->setup.named, list, GPU_DEVICES_MAX, &count);
+	err = lineup_vk_select(gpus->ctx, gpus->setup.devices, gpus->setup.named, list, &count);
+	if (!err && count > GPU_DEVICES_MAX)
+		err = lineup_fail(gpus->ctx, -EINVAL, "vulkan: %u devices: the limit is %d", count, GPU_DEVICES_MAX);
 	for (uint32_t i = 0; !err && i < count; i++) {
 		struct gpu *gpu = &gpus->gpu[i];
 
@@ -324,7 +326,7 @@ void lineup_gpus_facts(const struct lineup_gpus *gpus, struct lineup_gpus_facts 
 
 const char *lineup_gpus_why_not(struct lineup_ctx *ctx)
 {
-	struct lineup_device *list = calloc(LINEUP_DEVICES_MAX, sizeof(*list));
+	struct lineup_device *list = lineup_vk_nodes_exist() ? calloc(LINEUP_DEVICES_MAX, sizeof(*list)) : NULL;
 	const char *why = NULL;
 	uint32_t count = 0;
 	int err = list ? lineup_vk_list(ctx, list, LINEUP_DEVICES_MAX, &count, &why) : -ENOMEM;

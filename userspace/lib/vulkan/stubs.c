@@ -92,3 +92,9 @@ void lineup_gpus_facts(const struct lineup_gpus *gpus, struct lineup_gpus_facts 
 	(void)gpus;
 	*facts = (struct lineup_gpus_facts){ .backend = "none", .staging = "none" };
 }
+
+const char *lineup_gpus_why_not(struct lineup_ctx *ctx)
+{
+	(void)ctx;
+	return built_without;
+}

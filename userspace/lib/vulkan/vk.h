@@ -109,12 +109,6 @@ void lineup_vk_api_unload(struct lineup_vk_api *api);
  * Without a loader or driver: none. @why (may be NULL) becomes the reason for none (static).
  */
 int lineup_vk_list(struct lineup_ctx *ctx, struct lineup_device *devices, uint32_t max, uint32_t *count, const char **why);
-/*
- * The devices that @selector (lineup_search_setup.devices) names, at most @max, one that is named twice twice. NULL or "auto": all that are no software
- * devices; with @named also the first software device, if there is nothing else. -ENODEV: there is none, -EINVAL: it is no such list; logged, -ENODEV without
- * @named at info level.
- */
-int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool named, struct lineup_device *devices, uint32_t max, uint32_t *count);
 /* Opens the device that lineup_vk_list described. Logs. -ENODEV (gone), -ENOTSUP (lacks what every variant needs: named), -ENOMEM. */
 int lineup_vk_open(struct lineup_ctx *ctx, const struct lineup_device *which, struct lineup_vk_device **device);
 void lineup_vk_close(struct lineup_vk_device *device); /* takes NULL; waits for the device, unless it is lost */
