@@ -148,6 +148,14 @@ static const char *refusal(const struct lineup_vk_device *d, const char *variant
 	return "";
 }
 
+static void print_rate(const char *what, double rate, const char *unit)
+{
+	if (rate > 0)
+		printf("; %s %.2f %s", what, rate / 1e9, unit);
+	else
+		printf("; %s not measured", what);
+}
+
 static void list_variant(struct lineup_vk_device *d, const char *variant)
 {
 	struct lineup_vk_kernels *kernels;
@@ -167,8 +175,10 @@ static void list_variant(struct lineup_vk_device *d, const char *variant)
 		printf("; measuring its rates failed: %s\n", strerror(-err));
 		failures++;
 	} else {
-		printf("; multiply peak %.1f GMAC/s, device read %.1f GB/s, upload %.2f GB/s\n", rates.multiply_adds / 1e9, rates.read_bytes / 1e9,
-		       rates.upload_bytes / 1e9);
+		print_rate("multiply peak", rates.multiply_adds, "GMAC/s");
+		print_rate("device read", rates.read_bytes, "GB/s");
+		print_rate("upload", rates.upload_bytes, "GB/s");
+		printf("\n");
 	}
 	lineup_vk_kernels_destroy(kernels);
 }
@@ -177,7 +187,7 @@ static void list_variants(struct lineup_vk_device *d)
 {
 	struct lineup_vk_kernels *kernels;
 
-	printf("2, 3. variants: one tile and more against the CPU, then rates; 0: cannot be measured\n");
+	printf("2, 3. variants: one tile and more against the CPU, then rates\n");
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++)
 		list_variant(d, variants[i]);
 	if (lineup_vk_kernels_create(d, NULL, &kernels)) {

@@ -346,6 +346,9 @@ static void the_lowest_limit_binds(void **state)
 		cell.limit[BENCH_MULTIPLY][i] = 6;
 	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
 	assert_true(s.bound == BENCH_MULTIPLY && s.fraction == 1);
+	cell.limit[BENCH_MULTIPLY][3] = 0; /* missed in a round: it is not known */
+	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
+	assert_true(s.bound == BENCH_RAM && s.fraction == 0.6);
 	memset(cell.limit, 0, sizeof(cell.limit));
 	bench_summarise(&cell, BENCH_ROUNDS_MIN, &s);
 	assert_true(s.bound == BENCH_BOUNDS && isnan(s.fraction));

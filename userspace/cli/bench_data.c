@@ -205,13 +205,22 @@ const char *const bench_bound_names[] = {
 	[BENCH_UPLOAD] = "upload", [BENCH_BOUNDS] = "no known limit",
 };
 
+/* A limit counts if every round has it. */
+static bool known(const double *limit, uint32_t rounds)
+{
+	for (uint32_t i = 0; i < rounds; i++)
+		if (!(limit[i] > 0))
+			return false;
+	return true;
+}
+
 void bench_summarise(const struct bench_cell *cell, uint32_t rounds, struct bench_summary *summary)
 {
 	double fraction[BENCH_ROUNDS_MAX];
 	struct bench_summary s = { .rate = bench_median(cell->rate, rounds), .bound = BENCH_BOUNDS, .fraction = NAN };
 
 	for (int bound = 0; bound < BENCH_BOUNDS; bound++) {
-		s.limit[bound] = bench_median(cell->limit[bound], rounds);
+		s.limit[bound] = known(cell->limit[bound], rounds) ? bench_median(cell->limit[bound], rounds) : 0;
 		if (s.limit[bound] > 0 && (s.bound == BENCH_BOUNDS || s.limit[bound] < s.limit[s.bound]))
 			s.bound = (enum bench_bound)bound;
 	}

@@ -204,7 +204,7 @@ static void draw_keys(FILE *f, const struct bench_result *r)
 	if (rate[BENCH_UPLOAD] > 0)
 		draw_key(f, row++, UPLOAD_STYLE, false, "limit: upload", detail);
 	snprintf(detail, sizeof(detail), "%.0f GMAC/s, %s", rate[BENCH_MULTIPLY] / 1e9,
-		 devices ? r->devices.variant : r->limits.multiply ? r->limits.multiply->name : "");
+		 devices ? r->backend : r->limits.multiply ? r->limits.multiply->name : "");
 	if (rate[BENCH_MULTIPLY] > 0)
 		draw_key(f, row++, MULTIPLY_STYLE, false, "limit: multiply peak", detail);
 	if (r->devices.software)

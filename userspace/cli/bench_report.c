@@ -76,7 +76,7 @@ static void print_device_limits(const struct bench_result *r)
 	else
 		printf("  device read               -         cannot be measured here\n");
 	if (peak > 0)
-		printf("  multiply peak      %8.1f GMAC/s   int8, from registers, %s%s\n", peak / 1e9, d->variant, sum_of(d));
+		printf("  multiply peak      %8.1f GMAC/s   int8, from registers, %s%s\n", peak / 1e9, r->backend, sum_of(d));
 	else
 		printf("  multiply peak             -         no peak measured for %s\n", r->backend);
 	if (d->upload_bytes > 0)
@@ -302,7 +302,7 @@ static json_t *json_limits(const struct bench_result *r)
 {
 	const struct bench_limits *l = &r->limits;
 	uint32_t n = r->options->rounds;
-	const char *loop = bench_on_devices(r) ? r->devices.variant : l->multiply ? l->multiply->name : NULL;
+	const char *loop = bench_on_devices(r) ? r->backend : l->multiply ? l->multiply->name : NULL;
 
 	return json_pack("{s:o, s:o, s:o, s:s?, s:I, s:o, s:s?, s:o, s:b, s:b, s:I, s:I}", "device_bytes_per_second",
 			 json_limit(r->limit_rate[BENCH_DEVICE], n), "upload_bytes_per_second", json_limit(r->limit_rate[BENCH_UPLOAD], n),

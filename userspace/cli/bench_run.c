@@ -81,6 +81,9 @@ static int engine_init(struct engine *engine, struct lineup_gallery *gallery, co
 		.progress_arg = &engine->watch,
 	};
 
+	/* Which variant is fastest is decided by a timing, once for the whole run. */
+	if (result->backend && bench_on_devices(result))
+		setup.backend = result->backend;
 	if (setup.probes_max < SAMPLE_PROBES)
 		setup.probes_max = SAMPLE_PROBES;
 	if (setup.probes_max > LINEUP_PROBES_MAX)
@@ -448,10 +451,11 @@ static int find_place(struct cli *cli, struct engine *engine, const struct load 
 	return same_backend(cli, engine, result);
 }
 
-/* With --quick once for all rounds. A peak that is another variant's says nothing. */
+/* With --quick once for all rounds. A peak that is another variant's says nothing: an earlier round's stays, if there is one. */
 static int measure_devices(struct cli *cli, struct bench_result *result, uint32_t round)
 {
 	struct bench_devices *d = &result->devices;
+	double peak = d->multiply_adds;
 	char backend[32];
 	int status = 0;
 
@@ -463,7 +467,7 @@ static int measure_devices(struct cli *cli, struct bench_result *result, uint32_
 		status = cli_status(cli, bench_devices_measure(cli->ctx, result->options->device, d));
 	snprintf(backend, sizeof(backend), "vulkan-%s", d->variant ? d->variant : "");
 	if (strcmp(backend, result->backend) != 0)
-		d->multiply_adds = 0;
+		d->multiply_adds = peak;
 	return status;
 }
 
