@@ -82,3 +82,27 @@ struct lineup_search_options growth_options(struct rng *rng, const struct probes
 	}
 	return options;
 }
+
+void growth_begin(struct growth *g, struct rng *rng, const struct kind *kind, uint32_t dim, uint32_t rows, uint32_t probes)
+{
+	*g = (struct growth){ .rng = rng, .bed = bed_open(dim, LINEUP_STORE_FLOAT32), .subjects = rows / 8 };
+	g->bed->story = kind->name;
+	g->bed->ctx->record_bytes_max = 256 << 10;
+	g->bed->ctx->journal_seal_bytes = 512 << 10;
+	g->rows = rows_alloc(rows, dim, kind->dtype);
+	g->probe_rows = rows_alloc(probes, dim, kind->dtype);
+	kind_fill(kind, rng, &g->rows, &g->probe_rows);
+	growth_add(g, rows - rows / 10);
+	growth_add(g, rows / 10 - 50);
+	growth_add(g, 50);
+	growth_thin(g);
+	probes_init(&g->probes, g->bed, &g->probe_rows);
+}
+
+void growth_end(struct growth *g)
+{
+	probes_fini(&g->probes);
+	rows_free(&g->probe_rows);
+	rows_free(&g->rows);
+	bed_close(g->bed);
+}

@@ -3,7 +3,7 @@
 #ifndef TEST_GROWTH_H
 #define TEST_GROWTH_H
 
-#include "search_bed.h"
+#include "kinds.h"
 
 /* A gallery of one kind that grows: its rows go in by pieces, and it is searched after each. */
 struct growth {
@@ -16,6 +16,12 @@ struct growth {
 	uint32_t subjects; /* names that rows are spread over; 0: each row its own */
 };
 
+/*
+ * A gallery of @kind of several small segments and a few journal rows, thinned, and @probes ranked for it. Its context stays: what is set there holds for the
+ * searchers made next.
+ */
+void growth_begin(struct growth *g, struct rng *rng, const struct kind *kind, uint32_t dim, uint32_t rows, uint32_t probes);
+void growth_end(struct growth *g);
 /* Enrols the next @rows of g->rows. */
 void growth_add(struct growth *g, uint64_t rows);
 /* Deletes a few templates and one subject at random. */
