@@ -155,6 +155,41 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call SAY,CC,$@)$(COMPILE) $(ARCH) -MMD -MP -c $< -o $@
 
+# ---- shaders ----
+#
+# Each module is one shader with one set of definitions, validated, and linked into shaders.o. Of the cooperative-matrix modules glslang writes NV's form;
+# nv2khr, which runs on the machine that builds, turns it into KHR's, which spirv-val does not know yet.
+
+GLSLANG ?= glslangValidator
+SPIRV_VAL ?= spirv-val
+HOSTCC ?= $(if $(CROSS_COMPILE),gcc,$(CC))
+SHADER_DIR := $(BUILD)/shaders
+SHADER_SRC := $(wildcard shaders/*.comp shaders/*.glsl) shaders/params.h
+SHADERS_GLSL := unpack refresh read gemv_scalar gemv_dot scan_scalar scan_dot scan_nv scan_emulated peak_scalar peak_dot peak_nv
+SHADERS := $(patsubst %,$(SHADER_DIR)/%.spv,$(SHADERS_GLSL) scan_khr peak_khr)
+SHADER_FLAGS = $(GLSLANG) -V --target-env vulkan1.2 -g0 -Ishaders
+SHADER_DEFINE = $(if $(findstring _dot,$1),-DDOT)$(if $(findstring _nv,$1),-DMATRIX)$(if $(findstring _emulated,$1),-DMATRIX -DEMULATED)
+
+$(SHADER_DIR)/flags: FORCE
+	@mkdir -p $(@D); echo '$(SHADER_FLAGS) $(SPIRV_VAL) $(HOSTCC)' | cmp -s - $@ || echo '$(SHADER_FLAGS) $(SPIRV_VAL) $(HOSTCC)' >$@
+
+# glslang names its input on standard output, whatever happens; its errors go there too.
+$(patsubst %,$(SHADER_DIR)/%.spv,$(SHADERS_GLSL)): $(SHADER_DIR)/%.spv: $(SHADER_SRC) $(SHADER_DIR)/flags
+	$(call SAY,GLSL,$@)$(SHADER_FLAGS) $(call SHADER_DEFINE,$*) shaders/$(firstword $(subst _, ,$*)).comp -o $@ >$@.log || \
+		{ cat $@.log >&2; exit 1; }
+	$(Q)$(SPIRV_VAL) --target-env vulkan1.2 $@
+
+$(SHADER_DIR)/nv2khr: shaders/nv2khr.c $(SHADER_DIR)/flags
+	$(call SAY,HOSTCC,$@)$(HOSTCC) -std=gnu11 -O1 $(WARN) $< -o $@
+
+$(SHADER_DIR)/%_khr.spv: $(SHADER_DIR)/%_nv.spv $(SHADER_DIR)/nv2khr
+	$(call SAY,KHR,$@)$(SHADER_DIR)/nv2khr $< $@
+
+shaders: $(SHADERS)
+
+$(BUILD)/userspace/lib/vulkan/shaders.o: $(SHADERS)
+$(BUILD)/userspace/lib/vulkan/shaders.o: ARCH := -DLINEUP_SHADERS='"$(SHADER_DIR)"'
+
 $(STATIC): $(LIB_OBJ)
 	$(call SAY,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 

@@ -130,6 +130,14 @@ struct gpu_refresh {
 	GPU_U32 distinct;                    /* 1: the key is the subject; 0: the row */
 };
 
+/* read.comp, peak.comp */
+struct gpu_rate {
+	GPU_ADDRESS(gpu_rows) from;
+	GPU_ADDRESS(gpu_rows) to;            /* never written */
+	GPU_U32 count;                       /* uvec4s to read; rounds of multiplying */
+	GPU_U32 seed;
+};
+
 #ifndef LINEUP_GLSL
 _Static_assert(sizeof(struct gpu_bound) == 8, "gpu_bound");
 _Static_assert(sizeof(struct gpu_mark) == 32, "gpu_mark");
@@ -138,6 +146,7 @@ _Static_assert(sizeof(struct gpu_entry) == 32, "gpu_entry");
 _Static_assert(sizeof(struct gpu_unpack) == 64, "gpu_unpack");
 _Static_assert(sizeof(struct gpu_scan) == 96, "gpu_scan");
 _Static_assert(sizeof(struct gpu_refresh) == 72, "gpu_refresh");
+_Static_assert(sizeof(struct gpu_rate) == 24, "gpu_rate");
 #endif
 
 #endif

@@ -323,7 +323,7 @@ int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan,
 	}
 	atomic_store(&searcher->unit_next, 0);
 	atomic_store(&searcher->select_next, 0);
-	err = searcher->stream ? lineup_stream_begin(searcher->stream) : 0;
+	err = searcher->stream ? lineup_stream_begin(searcher->stream, NULL, NULL) : 0;
 	if (err)
 		lineup_searcher_fail(searcher, err);
 	else

@@ -169,6 +169,8 @@ struct lineup_vk_spirv {
 /* The pipeline cache of this device on disk; its absence or decay costs time only. @hash: of all SPIR-V that is used. */
 int lineup_vk_cache_open(struct lineup_vk_device *device, const uint8_t hash[32]);
 void lineup_vk_cache_save(struct lineup_vk_device *device);
+/* The cache file's path with @suffix appended, for notes kept beside it. -ENOENT: there is no directory for it; -ENAMETOOLONG. */
+int lineup_vk_cache_path(struct lineup_vk_device *device, const char *suffix, char *path, size_t size);
 struct lineup_vk_pipeline {
 	VkPipeline pipeline;
 	VkPipelineLayout layout;
