@@ -71,6 +71,7 @@ struct bed {
 	uint64_t sequence;
 	uint64_t template_next;
 	const char *story; /* what failures call it */
+	struct lineup_search_facts facts; /* of the last bed_search */
 };
 
 /* The parent of new test directories: TMPDIR or /tmp. */
