@@ -313,11 +313,16 @@ static void sums_at_the_limits_are_exact(void **state)
 
 /* ---- who survives ---- */
 
+/* 0 to @max; -0 is not, nor is NaN. */
+static bool within(float f, float max)
+{
+	return !signbit(f) && f <= max;
+}
+
 static bool is_sane(const struct gpu_bound *b, const struct gpu_probe *p)
 {
-	return b->scale >= 0 && !signbit(b->scale) && b->scale <= 0x1p60f && b->resid >= 0 && !signbit(b->resid) && b->resid <= 0x1p60f &&
-	       p->scale >= 0x1p-20f && p->scale <= 0x1p20f && p->c0 >= 0 && p->c0 <= 0x1p10f && p->c1 >= 0 && p->c1 <= 0x1p10f &&
-	       !isnan(p->threshold);
+	return within(b->scale, 0x1p60f) && within(b->resid, 0x1p60f) && within(p->scale, 0x1p20f) && p->scale >= 0x1p-20f &&
+	       within(p->c0, 0x1p10f) && within(p->c1, 0x1p10f) && !isnan(p->threshold);
 }
 
 /* What (1) of common.glsl promises: no row is refused that reaches the threshold, and none let through that is further below it. */
