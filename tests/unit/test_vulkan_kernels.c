@@ -313,11 +313,16 @@ static void sums_at_the_limits_are_exact(void **state)
 
 /* ---- who survives ---- */
 
+/* 0 to @max; -0 is not, nor is NaN. */
+static bool within(float f, float max)
+{
+	return !signbit(f) && f <= max;
+}
+
 static bool is_sane(const struct gpu_bound *b, const struct gpu_probe *p)
 {
-	return b->scale >= 0 && !signbit(b->scale) && b->scale <= 0x1p60f && b->resid >= 0 && !signbit(b->resid) && b->resid <= 0x1p60f &&
-	       p->scale >= 0x1p-20f && p->scale <= 0x1p20f && p->c0 >= 0 && p->c0 <= 0x1p10f && p->c1 >= 0 && p->c1 <= 0x1p10f &&
-	       !isnan(p->threshold);
+	return within(b->scale, 0x1p60f) && within(b->resid, 0x1p60f) && within(p->scale, 0x1p20f) && p->scale >= 0x1p-20f &&
+	       within(p->c0, 0x1p10f) && within(p->c1, 0x1p10f) && !isnan(p->threshold);
 }
 
 /* What (1) of common.glsl promises: no row is refused that reaches the threshold, and none let through that is further below it. */
@@ -360,6 +365,16 @@ static float near_bound(const struct scanning *s, uint32_t row, uint32_t probe)
 	return t;
 }
 
+static uint32_t row_of_largest_sum(const struct scanning *s, uint32_t probe)
+{
+	uint32_t best = s->row_first;
+
+	for (uint32_t r = s->row_first; r < s->row_first + s->rows; r++)
+		if (dot(s, r, probe) > dot(s, best, probe))
+			best = r;
+	return best;
+}
+
 static float of_any_size(uint32_t exponents)
 {
 	return ldexpf(1 + (float)bed_below(1 << 20) / (1 << 20), (int)bed_below(2 * exponents) - (int)exponents);
@@ -371,9 +386,10 @@ static void survivors_are_those_whose_bound_reaches_the_threshold(void **state)
 	struct scanning s;
 
 	(void)state;
-	for (uint32_t n = 0; n < 48; n++) {
+	for (uint32_t n = 0; n < 60; n++) {
 		place_scan(&s, dims[n % ARRAY_SIZE(dims)], 30 + bed_below(170), 1 + bed_below(n % 2 ? 8 : 40));
-		for (uint32_t r = 0; r < s.row_first + s.rows; r++)
+		/* Every fifth time all rows have the same bound, so that a tile's cut is as near as it can be, and sums are large. */
+		for (uint32_t r = 0; r < s.row_first + s.rows && n % 5 != 4; r++)
 			*bound_of(&s, r) = n % 3 ? (struct gpu_bound){ 0.001f + (float)bed_below(1000) * 1e-6f, (float)bed_below(1000) * 1e-5f } :
 						   (struct gpu_bound){ of_any_size(59), of_any_size(59) };
 		for (uint32_t p = 0; p < s.probes; p++) {
@@ -381,7 +397,7 @@ static void survivors_are_those_whose_bound_reaches_the_threshold(void **state)
 
 			probe->scale = n % 4 == 3 ? of_any_size(19) : 0.001f;
 			probe->c0 = n % 4 == 3 ? of_any_size(9) : 0.008f;
-			probe->threshold = near_bound(&s, s.row_first + bed_below(s.rows), p);
+			probe->threshold = near_bound(&s, n % 5 == 4 ? row_of_largest_sum(&s, p) : s.row_first + bed_below(s.rows), p);
 		}
 		by_all(&s, check_bounds);
 	}

@@ -87,6 +87,8 @@ static int as_in_life(void **state)
 	atomic_store(&fake.opens_left, -1);
 	atomic_store(&fake.lost, 0);
 	atomic_store(&fake.secrets, 0);
+	atomic_store(&fake.buffers, 0); /* what a test before left is that one's */
+	atomic_store(&fake.opened, 0);
 	memset(&f->bed->ctx->gpu_test, 0, sizeof(f->bed->ctx->gpu_test));
 	messages_clear(&f->bed->messages);
 	return 0;
@@ -240,7 +242,8 @@ static void full_lists_are_halved_and_drained(void **state)
 		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
 		first = facts_of(f, searcher);
 		second = facts_of(f, searcher);
-		assert_true(first.overflows > 0);
+		if (caps[i] < 2 * K)
+			assert_true(first.overflows > 0);
 		assert_int_equal(first.overflows, second.overflows);
 		if (fake.devices == 1)
 			assert_int_equal(first.rows_reranked, second.rows_reranked);
