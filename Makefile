@@ -9,6 +9,7 @@
 #	CPPFLAGS= LDFLAGS=	added to the project's own
 #	BUILD=dir		where everything that is built goes (build)
 #	SANITIZE=address,undefined | thread
+#	VULKAN=1 | 0		with or without GPUs; unset: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
 #	PREFIX=/usr/local LIBDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
@@ -61,11 +62,25 @@ VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 $(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
 
-LIB_LIBS := -luring -lsodium -lm
-LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
+# GPUs: Vulkan's loader is opened at run time, so its headers are all that is needed of it. Without: stubs.c alone.
+VULKAN ?= $(shell printf '\043include <%s>\n' vulkan/vulkan_core.h libdrm/drm.h xf86drm.h numa.h | \
+	$(CC) $(CPPFLAGS) -I/usr/include/libdrm -E -x c - >/dev/null 2>&1 && command -v glslangValidator spirv-val >/dev/null && echo 1 || echo 0)
+VULKAN := $(VULKAN)
+VULKAN_SRC := $(wildcard userspace/lib/vulkan/*.c)
+VULKAN_SRC := $(if $(filter 1,$(VULKAN)),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %/stubs.c,$(VULKAN_SRC)))
+$(BUILD)/userspace/lib/vulkan/%.o: INCLUDE += -I/usr/include/libdrm
+
+LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN)),-ldrm -lnuma) -lm
+LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
+# Tests of what is not built in are not built either.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+ifneq ($(VULKAN),1)
+UNIT_SRC := $(filter-out tests/unit/test_vulkan_%,$(UNIT_SRC))
+UNIT_HELP_SRC := $(filter-out tests/unit/faulty_vk.c tests/unit/vulkan_%,$(UNIT_HELP_SRC))
+endif
+UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(UNIT_HELP_SRC))
 UNIT := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
@@ -141,7 +156,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) VULKAN=$(VULKAN)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \

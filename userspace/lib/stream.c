@@ -301,8 +301,8 @@ int lineup_stream_begin(struct lineup_stream *stream, lineup_stream_want_fn *wan
 	stream->delivered = 0;
 	stream->next_segment = 0;
 	stream->next_block = 0;
-	stream->error = 0;
-	err = refill(stream);
+	stream->error = stream->engine ? 0 : -EIO; /* a move that failed both ways has been told */
+	err = stream->error ? stream->error : refill(stream);
 	pthread_mutex_unlock(&stream->mutex);
 	return err;
 }

@@ -9,6 +9,9 @@
 
 struct lineup_gpus;
 
+/* NULL if there is a device that is no software device, else why there is none (static). Cheap where there is no GPU: no driver is loaded. */
+const char *lineup_gpus_why_not(struct lineup_ctx *ctx);
+
 struct lineup_gpus_setup {
 	struct lineup_snapshot *snapshot; /* borrowed, like all here, until destroy */
 	struct lineup_stream *stream;     /* whose ring may be imported; NULL: nothing is on disk */

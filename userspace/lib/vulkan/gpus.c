@@ -24,10 +24,12 @@ static int open_devices(struct lineup_gpus *gpus)
 	uint32_t count = 0;
 	int err;
 
-	list = calloc(GPU_DEVICES_MAX, sizeof(*list));
+	list = calloc(LINEUP_DEVICES_MAX, sizeof(*list));
 	if (!list)
 		return lineup_fail(gpus->ctx, -ENOMEM, "vulkan: no memory");
-	err = lineup_vk_select(gpus->ctx, gpus->setup.devices, gpus->setup.named, list, GPU_DEVICES_MAX, &count);
+	err = lineup_vk_select(gpus->ctx, gpus->setup.devices, gpus->setup.named, list, &count);
+	if (!err && count > GPU_DEVICES_MAX)
+		err = lineup_fail(gpus->ctx, -EINVAL, "vulkan: %u devices: the limit is %d", count, GPU_DEVICES_MAX);
 	for (uint32_t i = 0; !err && i < count; i++) {
 		struct gpu *gpu = &gpus->gpu[i];
 
@@ -101,19 +103,43 @@ static int open_all(struct lineup_gpus *gpus)
 	return err;
 }
 
+/*
+ * What a device that does not answer may still be doing is unknown, and to ask it to stop would be to wait for it: its objects and memory stay, for
+ * the rest of the process, and remain known here.
+ */
+static void leave_behind(struct gpu *gpu)
+{
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	static struct gpu *left;
+
+	struct gpu *copy = malloc(sizeof(*copy));
+
+	lineup_warn(gpu->gpus->ctx, "%s: left behind as it is, with its memory", gpu->device->info.name);
+	if (gpu->ring_moved)
+		lineup_stream_move(gpu->gpus->setup.stream, NULL);
+	if (!copy)
+		return;
+	*copy = *gpu;
+	pthread_mutex_lock(&mutex);
+	copy->left_before = left;
+	left = copy;
+	pthread_mutex_unlock(&mutex);
+}
+
 static void close_device(struct gpu *gpu)
 {
 	gpu_threads_stop(gpu);
-	if (gpu->device && gpu->hung)
-		lineup_warn(gpu->gpus->ctx, "%s: left behind as it is, with its memory", gpu->device->info.name);
-	if (gpu->device && !gpu->hung) {
+	free(gpu->pending);
+	gpu->pending = NULL;
+	if (gpu->device && atomic_load(&gpu->hung)) {
+		leave_behind(gpu);
+	} else if (gpu->device) {
 		/* Also if it is lost: Vulkan promises that this returns, and only then is the memory nobody's. */
 		gpu->device->api.DeviceWaitIdle(gpu->device->device);
 		gpu_buffers_destroy(gpu);
 		lineup_vk_kernels_destroy(gpu->kernels);
 		lineup_vk_close(gpu->device);
 	}
-	free(gpu->pending);
 	pthread_cond_destroy(&gpu->copied);
 	pthread_cond_destroy(&gpu->changed);
 	pthread_cond_destroy(&gpu->work);
@@ -296,4 +322,20 @@ void lineup_gpus_facts(const struct lineup_gpus *gpus, struct lineup_gpus_facts 
 		facts->rows_retained += gpus->place.pieces[i].rows;
 		facts->bytes_retained += gpus->place.pieces[i].bytes;
 	}
+}
+
+const char *lineup_gpus_why_not(struct lineup_ctx *ctx)
+{
+	struct lineup_device *list = lineup_vk_nodes_exist() ? calloc(LINEUP_DEVICES_MAX, sizeof(*list)) : NULL;
+	const char *why = NULL;
+	uint32_t count = 0;
+	int err = list ? lineup_vk_list(ctx, list, LINEUP_DEVICES_MAX, &count, &why) : -ENOMEM;
+	bool any = false;
+
+	for (uint32_t i = 0; !err && i < count && i < LINEUP_DEVICES_MAX; i++)
+		any = any || (list[i].type != LINEUP_DEVICE_SOFTWARE && !list[i].why_not);
+	free(list);
+	if (any)
+		return NULL;
+	return err ? "its devices cannot be listed" : !count && why ? why : "there is no device that can run it, or only software ones";
 }

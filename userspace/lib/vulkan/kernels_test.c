@@ -9,7 +9,8 @@
 
 /* Three blocks, the last one hardly filled; tiles of rows and of probes that are not full; the first rows left out of the scan. */
 enum { BLOCK_ROWS = 96, BLOCKS = 3, ROWS = 2 * BLOCK_ROWS + 37, ROW_FIRST = 5, PROBES = 21, DIM_MAX = 512, CAP = 256, K = 7, SLOTS = 64 };
-enum { LISTS = 6, NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4, WAIT_SECONDS = 60 };
+enum { NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4, WAIT_SECONDS = 60 };
+#define LISTS (UINT64_C(1) << 40 | 4)
 
 /* How far the device's bounds, float32 with a margin, may be from those in float64 here, where scores are about 1. */
 #define TOLERANCE 1e-5
@@ -27,8 +28,7 @@ struct selftest {
 	struct places at;
 	struct lineup_shape shape;
 	struct lineup_probe_set set;
-	struct lineup_columns columns; /* of the block being scanned by the scalar backend */
-	uint32_t block;
+	uint32_t block; /* that the scalar backend is scanning */
 	uint64_t random;
 	float vectors[PROBES][DIM_MAX];
 	_Atomic float threshold[PROBES + LINEUP_PROBE_TILE];
@@ -104,7 +104,7 @@ static void fill_rows(struct selftest *t)
 			uint32_t kind = next_random(t) % 16, row = b * BLOCK_ROWS + r;
 			struct disk_record record = {
 				.subject = next_random(t) % 50, .template_id = (UINT64_C(1) << 40) + row,
-				.lists = kind == 1 ? 1 : kind == 2 ? UINT64_C(1) << 40 : LISTS,
+				.lists = kind == 1 ? 1 : kind == 2 ? UINT64_C(1) << 41 : kind == 7 ? UINT64_C(1) << 40 : 4,
 				.expires = kind == 3 ? NOW : kind == 4 ? NOW + 1 : kind == 5 ? INT64_C(1) << 40 : 0,
 			};
 
@@ -155,19 +155,28 @@ static int fill_probes(struct selftest *t, uint32_t probes)
 	return 0;
 }
 
+/* Whether the scan may report a row at all. */
+static bool eligible(const struct selftest *t, uint32_t row)
+{
+	struct lineup_columns c;
+	uint32_t r = row % BLOCK_ROWS;
+
+	lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + row / BLOCK_ROWS * t->shape.block_bytes), &c);
+	return row >= ROW_FIRST && !is_deleted(t, row) && !(c.expires[r] > 0 && c.expires[r] <= NOW) && (c.lists[r] & LISTS);
+}
+
 /* What the scalar backend reports, of rows that may be. */
 static void note_hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
 {
 	struct selftest *t = arg;
 
 	for (; mask; mask &= mask - 1) {
-		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = row + b, all = t->block * BLOCK_ROWS + r;
-		int64_t expires = t->columns.expires[r];
+		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = t->block * BLOCK_ROWS + row + b;
 
-		if (all < ROW_FIRST || is_deleted(t, all) || (expires > 0 && expires <= NOW) || !(t->columns.lists[r] & LISTS))
+		if (!eligible(t, r))
 			continue;
-		t->expected[probe][all] = true;
-		t->acc[probe][all] = acc[b];
+		t->expected[probe][r] = true;
+		t->acc[probe][r] = acc[b];
 	}
 }
 
@@ -177,8 +186,10 @@ static void scan_scalar(struct selftest *t)
 
 	memset(t->expected, 0, sizeof(t->expected));
 	for (t->block = 0; t->block < BLOCKS; t->block++) {
-		lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + t->block * t->shape.block_bytes), &t->columns);
-		lineup_score_scalar.scan(&scan, &t->columns, block_rows(t->block));
+		struct lineup_columns columns;
+
+		lineup_block_columns(&t->shape, in(&t->host, t->at.blocks + t->block * t->shape.block_bytes), &columns);
+		lineup_score_scalar.scan(&scan, &columns, block_rows(t->block));
 	}
 }
 
@@ -266,7 +277,7 @@ static bool read_list(struct selftest *t, const struct lineup_vk_buffer *from, u
 		uint32_t row = list[i].row - ROW_BASE;
 		struct row is;
 
-		if (row >= ROWS || t->found[probe][row])
+		if (row >= ROWS || t->found[probe][row] || !eligible(t, row))
 			return false;
 		t->found[probe][row] = true;
 		is = row_of(t, row);

@@ -149,7 +149,8 @@ struct gpu {
 	struct lineup_stream_block *pending; /* [ring_slots] by ordinal; .data NULL: not there */
 	struct gpu_job *copies[GPU_JOBS]; /* for the releaser, in order */
 	uint32_t copies_head, copies_tail;
-	bool hung;                        /* given up without an answer: its objects are left behind */
+	atomic_bool hung;                 /* given up without an answer: its objects are left behind */
+	struct gpu *left_before;          /* in the list of those */
 };
 
 /* What the devices know about a piece beyond its place. */

@@ -75,6 +75,7 @@ struct lineup_vk_device {
 	struct lineup_vk_queue compute;
 	struct lineup_vk_queue transfer;  /* .queue is VK_NULL_HANDLE where there is no queue of its own: copies go to compute */
 	VkPipelineCache cache;
+	uint8_t cache_key[32];            /* names its file */
 	uint8_t pipeline_cache_uuid[VK_UUID_SIZE];
 	uint32_t driver_version;
 	uint64_t allocation_max;          /* of one buffer: maxMemoryAllocationSize, maxBufferSize */
@@ -94,6 +95,13 @@ struct lineup_vk_device {
 	atomic_bool lost;
 };
 
+/* api.c: each fills its part of the table; -ENODEV, silent: there is no loader, or it lacks a function. The library, once opened, stays. */
+
+int lineup_vk_api_load(struct lineup_vk_api *api);
+int lineup_vk_api_load_instance(struct lineup_vk_api *api, VkInstance instance);
+int lineup_vk_api_load_device(struct lineup_vk_api *api, VkDevice device);
+void lineup_vk_api_unload(struct lineup_vk_api *api);
+
 /* device.c */
 
 /*
@@ -108,6 +116,25 @@ void lineup_vk_close(struct lineup_vk_device *device); /* takes NULL; waits for 
 int lineup_vk_result(struct lineup_vk_device *device, VkResult result, const char *what);
 /* Gives @handle the debug name @name where VK_EXT_debug_utils is there. */
 void lineup_vk_name(struct lineup_vk_device *device, VkObjectType type, uint64_t handle, const char *format, ...) LINEUP_PRINTF(4, 5);
+
+/* drm.c */
+
+/* Fills node, pci where it is not known yet, and numa_node of @info. */
+void lineup_vk_locate(struct lineup_device *info, bool has_render, uint32_t major, uint32_t minor);
+/* Whether there may be a GPU at all, by device nodes: loading drivers to find none costs much more. */
+bool lineup_vk_nodes_exist(void);
+/* Keeps the calling thread, and the pages of @memory, to NUMA node @node where the machine has several; -1: as they are. */
+void lineup_vk_run_on_node(int node);
+void lineup_vk_bind_to_node(void *memory, size_t size, int node);
+
+/* select.c */
+
+/*
+ * The devices that @selector (lineup_search_setup.devices) names, in its order, one more than once if it says so. NULL or "auto": all that are no software
+ * devices; if there are none and @software is set, the first software device. -ENODEV: none (silent for auto without @software, else logged);
+ * -EINVAL, -ENOTSUP: logged.
+ */
+int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software, struct lineup_device devices[LINEUP_DEVICES_MAX], uint32_t *count);
 
 /* memory.c */
 
@@ -166,10 +193,12 @@ struct lineup_vk_spirv {
 	size_t bytes;
 };
 
+/* Where caches are kept: $XDG_CACHE_HOME/lineup or ~/.cache/lineup, made if need be. -errno, silent: there is no such place. */
+int lineup_vk_cache_dir(const struct lineup_ctx *ctx, char *dir, size_t size);
 /* The pipeline cache of this device on disk; its absence or decay costs time only. @hash: of all SPIR-V that is used. */
 int lineup_vk_cache_open(struct lineup_vk_device *device, const uint8_t hash[32]);
 void lineup_vk_cache_save(struct lineup_vk_device *device);
-/* The cache file's path with @suffix appended, for notes kept beside it. -ENOENT: there is no directory for it; -ENAMETOOLONG. */
+/* The cache file's path with @suffix appended, for notes kept beside it; after lineup_vk_cache_open. -errno, silent: there is no directory for it. */
 int lineup_vk_cache_path(struct lineup_vk_device *device, const char *suffix, char *path, size_t size);
 struct lineup_vk_pipeline {
 	VkPipeline pipeline;

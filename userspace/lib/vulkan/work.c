@@ -6,28 +6,31 @@
 
 enum { NS_MS = 1000000, MEASURE_NS_MIN = 2 * NS_MS };
 
-static const uint64_t tick_ns = 1000000000;
+static const uint64_t second_ns = 1000000000;
 
 uint64_t gpu_now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * tick_ns + (uint64_t)t.tv_nsec;
+	return (uint64_t)t.tv_sec * second_ns + (uint64_t)t.tv_nsec;
 }
 
 int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value)
 {
+	uint64_t silence_ns = gpu->gpus->ctx->gpu_test.silence_ms * (uint64_t)NS_MS, waited_ns = 0;
 	int err = -ETIMEDOUT;
 
-	for (int i = 0; err == -ETIMEDOUT && i < GPU_SILENCE_S; i++)
-		err = lineup_vk_wait(gpu->device, queue, value, tick_ns);
+	silence_ns = silence_ns ? silence_ns : GPU_SILENCE_S * second_ns;
+	for (; err == -ETIMEDOUT && waited_ns < silence_ns; waited_ns += second_ns)
+		err = lineup_vk_wait(gpu->device, queue, value, silence_ns < second_ns ? silence_ns : second_ns);
 	if (err != -ETIMEDOUT)
 		return err;
 	/* What it still does cannot be known: nothing it may touch is freed. */
-	gpu->hung = true;
-	atomic_store(&gpu->device->lost, true);
-	lineup_warn(gpu->gpus->ctx, "%s: no answer for %d s: it counts as lost", gpu->device->info.name, GPU_SILENCE_S);
+	atomic_store(&gpu->hung, true);
+	if (!atomic_exchange(&gpu->device->lost, true))
+		lineup_warn(gpu->gpus->ctx, "%s: no answer for %llu s: it counts as lost", gpu->device->info.name,
+			    (unsigned long long)(silence_ns / second_ns));
 	return -ENODEV;
 }
 
