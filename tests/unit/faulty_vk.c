@@ -212,14 +212,20 @@ static VkResult allocate_memory(VkDevice device, const VkMemoryAllocateInfo *inf
 
 static void free_memory(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks *allocator)
 {
-	struct memory *m;
+	void (*freeing)(const void *map, uint64_t size);
+	struct memory *m, was = { 0 };
 
 	dies(MEMORY, memory != VK_NULL_HANDLE);
 	pthread_mutex_lock(&faulty.lock);
+	freeing = faulty.plan.freeing;
 	m = memory_of(memory);
+	if (m)
+		was = *m;
 	if (m)
 		*m = faulty.memories[--faulty.memory_count];
 	pthread_mutex_unlock(&faulty.lock);
+	if (freeing && was.map)
+		freeing(was.map, was.size);
 	faulty.real.FreeMemory(device, memory, allocator);
 }
 

@@ -53,6 +53,7 @@ struct faulty_vk_plan {
 	/* Called with a copy of the push constants before they are taken, in the thread that records. */
 	void (*push)(void *values, uint32_t size);
 	enum faulty_vk_child child;
+	void (*freeing)(const void *map, uint64_t size); /* called for mapped memory that is about to be freed */
 };
 
 /* Puts itself between @ctx and every device it opens from now on. */

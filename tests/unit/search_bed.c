@@ -277,6 +277,33 @@ void bed_reopen(struct bed *bed)
 	must(bed, lineup_gallery_open(bed->ctx, bed->path, &options, &bed->gallery), "open");
 }
 
+void bed_segment_path(const struct bed *bed, char *path, size_t size)
+{
+	DIR *dir = opendir(bed->path);
+	struct dirent *entry;
+
+	*path = 0;
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		if (!*path && !strncmp(entry->d_name, "segment-", 8))
+			snprintf(path, size, "%s/%s", bed->path, entry->d_name);
+	closedir(dir);
+	assert_true(*path);
+}
+
+void file_flip(const char *path, uint64_t offset)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
+	byte ^= 0x04;
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
 /* ---- searching ---- */
 
 static void backend_each(void *arg, const char *name, const char *why_not)

@@ -89,6 +89,10 @@ void bed_delete_template(struct bed *bed, uint64_t id);
 void bed_compact(struct bed *bed);
 /* Closes the writer and opens it again. */
 void bed_reopen(struct bed *bed);
+/* The path of a segment, the first that the directory names. */
+void bed_segment_path(const struct bed *bed, char *path, size_t size);
+/* Turns a bit of the byte at @offset, on the disk. */
+void file_flip(const char *path, uint64_t offset);
 
 /* ---- searching ---- */
 

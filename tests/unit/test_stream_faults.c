@@ -228,34 +228,6 @@ static void a_later_pass_that_fails_leaves_no_partial_answer(void **state)
 
 /* ---- files that are wrong on disk, read by the real engines ---- */
 
-/* The path of the first segment. */
-static void segment_path(struct fixture *f, char *path, size_t size)
-{
-	DIR *dir = opendir(f->bed->path);
-	struct dirent *entry;
-
-	*path = 0;
-	assert_non_null(dir);
-	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, "segment-", 8))
-			snprintf(path, size, "%s/%s", f->bed->path, entry->d_name);
-	closedir(dir);
-	assert_true(*path);
-}
-
-static void flip(const char *path, uint64_t offset)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
-
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
-	byte ^= 0x04;
-	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
-	assert_int_equal(fsync(fd), 0);
-	close(fd);
-}
-
 static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 {
 	struct fixture *f = *state;
@@ -263,10 +235,10 @@ static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 	struct lineup_searcher *searcher, *none = NULL;
 	char path[700];
 
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	searcher = bed_searcher(f->bed, &f->setup);
 	search_must_work(f, searcher);
-	flip(path, 4096 + 2 * block_bytes + 77777);
+	file_flip(path, 4096 + 2 * block_bytes + 77777);
 	search_must_fail(f, searcher, &OPTIONS(.k = K), -EBADMSG, byte_of(2));
 	lineup_stream_destroy(searcher->stream);
 	assert_int_equal(lineup_stream_create(searcher->snapshot, RING, &lineup_engine_pread, &searcher->stream), 0);
@@ -276,7 +248,7 @@ static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 	assert_null(none);
 	assert_int_equal(f->bed->messages.errors, 1);
 	assert_true(messages_with(&f->bed->messages, byte_of(2)) == 1);
-	flip(path, 4096 + 2 * block_bytes + 77777);
+	file_flip(path, 4096 + 2 * block_bytes + 77777);
 	search_must_work(f, searcher);
 	lineup_searcher_destroy(searcher);
 }
@@ -290,11 +262,11 @@ static void a_flipped_bit_of_a_record_is_found_when_it_is_ranked(void **state)
 	char path[700];
 
 	assert_true(best < segment->rows);
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	offset = segment->records_offset + best * segment->shape.record_bytes;
-	flip(path, offset + 200);
+	file_flip(path, offset + 200);
 	search_must_fail(f, searcher, &OPTIONS(.k = K), -EBADMSG, "segment-");
-	flip(path, offset + 200);
+	file_flip(path, offset + 200);
 	search_must_work(f, searcher);
 	lineup_searcher_destroy(searcher);
 }
@@ -309,7 +281,7 @@ static void a_file_cut_short_while_it_is_open_is_an_error(void **state)
 	char buffer[65536];
 	ssize_t n;
 
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	snprintf(copy, sizeof(copy), "%s.kept", path);
 	from = open(path, O_RDWR | O_CLOEXEC);
 	to = open(copy, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

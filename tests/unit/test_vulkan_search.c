@@ -24,28 +24,37 @@ static void random_limits(struct rng *rng, const struct vulkan *vulkan, struct l
 	test->staging = vulkan->software && rng_below(rng, 2) ? stagings[rng_below(rng, 3)] : NULL;
 }
 
-static struct lineup_search_setup random_setup(struct rng *rng, const struct vulkan *vulkan)
+/* What cannot be had together is not asked for: all of a gallery where there is room for a part, one device's memory for the reads of several. */
+static struct lineup_search_setup random_setup(struct rng *rng, const struct vulkan *vulkan, struct lineup_gpu_test *test)
 {
 	static const uint32_t threads[] = { 1, 2, 5 }, candidates[] = { 0, 0, 1, 7, 5000 }, share[] = { 0, 0, 0, 1, 3 };
 	const char *devices[] = { vulkan->device, vulkan->device, vulkan->device, vulkan->twice, vulkan->thrice };
 	static const uint64_t memory[] = { 0, 0, 0, 1, 200 << 10 };
-
-	return SETUP(.backend = vulkan->backend[rng_below(rng, vulkan->count)], .threads = threads[rng_below(rng, 3)],
+	struct lineup_search_setup setup =
+		SETUP(.backend = vulkan->backend[rng_below(rng, vulkan->count)], .threads = threads[rng_below(rng, 3)],
 		     .residency = (enum lineup_residency)rng_below(rng, 3), .stream_bytes = rng_below(rng, 4) ? 4 << 20 : 0,
 		     .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))],
 		     .probes_max = share[rng_below(rng, ARRAY_SIZE(share))], .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX,
 		     .devices = devices[rng_below(rng, ARRAY_SIZE(devices))],
 		     .device_memory_max = memory[rng_below(rng, ARRAY_SIZE(memory))]);
+
+	if (setup.device_memory_max && setup.residency == LINEUP_RESIDENT)
+		setup.residency = LINEUP_RESIDENCY_AUTO;
+	if (test->staging && !strcmp(test->staging, "driver"))
+		setup.devices = vulkan->device;
+	return setup;
 }
 
 /* Searches the gallery's present state with one searcher, twice: the second time, rows may have stayed on the device. */
 static void search_now(struct growth *g, const struct vulkan *vulkan)
 {
-	struct lineup_search_setup setup = random_setup(g->rng, vulkan);
+	struct lineup_gpu_test *test = &g->bed->ctx->gpu_test;
+	struct lineup_search_setup setup;
 	struct lineup_gallery_info info;
 	struct lineup_searcher *searcher;
 
-	random_limits(g->rng, vulkan, &g->bed->ctx->gpu_test);
+	random_limits(g->rng, vulkan, test);
+	setup = random_setup(g->rng, vulkan, test);
 	lineup_gallery_info(g->bed->gallery, &info);
 	probes_update(&g->probes, g->bed);
 	searcher = bed_searcher(g->bed, &setup);

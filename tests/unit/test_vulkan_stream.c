@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A stream that feeds devices, with reads that are late, short, failed or corrupt, and searches that are stopped: as on the CPU.
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "faulty_engine.h"
 #include "faulty_vk.h"
@@ -43,8 +41,8 @@ static void fill(struct fixture *f)
 	snapshot = lineup_gallery_snapshot(f->bed->gallery);
 	f->block_bytes = snapshot->segments[0].shape.block_bytes;
 	f->blocks = (uint32_t)snapshot->segments[0].block_count;
-	snprintf(f->path, sizeof(f->path), "%s/%s", f->bed->path, strrchr(snapshot->segments[0].path, '/') + 1);
 	lineup_snapshot_put(snapshot);
+	bed_segment_path(f->bed, f->path, sizeof(f->path));
 	assert_true(f->blocks >= 5);
 }
 
@@ -277,26 +275,13 @@ static void a_failed_read_after_a_loss_is_said(void **state)
 
 /* ---- the disk itself ---- */
 
-static void flip(const char *path, uint64_t offset)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
-
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
-	byte ^= 0x04;
-	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
-	assert_int_equal(fsync(fd), 0);
-	close(fd);
-}
-
 static void a_flipped_bit_on_disk_is_found_before_a_device_sees_it(void **state)
 {
 	struct fixture *f = fixture(state);
 	struct lineup_searcher *searcher = NULL;
-	uint64_t at = 4096 + 2 * f->block_bytes + 7777;
+	uint64_t at = 4096 + 2 * f->block_bytes + 77777;
 
-	flip(f->path, at);
+	file_flip(f->path, at);
 	searcher = bed_searcher(f->bed, &f->setup);
 	search_must_fail(f, searcher, -EBADMSG, byte_of(f, 2));
 	lineup_searcher_destroy(searcher);
@@ -308,7 +293,7 @@ static void a_flipped_bit_on_disk_is_found_before_a_device_sees_it(void **state)
 	assert_int_equal(f->bed->messages.errors, 1);
 	assert_true(messages_with(&f->bed->messages, byte_of(f, 2)));
 	assert_null(faulty_vk_leak());
-	flip(f->path, at);
+	file_flip(f->path, at);
 	bed_check(f->bed, &f->setup, &f->probes, &OPTIONS(.k = K));
 }
 
