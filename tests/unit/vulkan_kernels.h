@@ -9,8 +9,8 @@
 enum { BED_VARIANTS = LINEUP_VK_VARIANTS };
 
 /*
- * What the test writes into .host goes to the device before a run, and all of it comes back into .back after. Places are offsets, the same in all three;
- * kbed_reset gives them all back and clears .host.
+ * What the test writes into .host goes to the device before a run, and all of it comes back into .back after. Places are offsets,
+ * the same in all three; kbed_reset gives them all back and clears .host.
  */
 struct kernels_bed {
 	struct lineup_ctx *ctx;
@@ -24,8 +24,8 @@ struct kernels_bed {
 };
 
 /*
- * Opens the device that LINEUP_TEST_DEVICE names by index, or the first software device. False: there is none, which is said. @test: of the
- * context; may be NULL.
+ * Opens the device that LINEUP_TEST_DEVICE names by index, or the first software device. False: there is none, which is said.
+ * @test: of the context; may be NULL.
  */
 bool kbed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes);
 void kbed_close(struct kernels_bed *bed);
