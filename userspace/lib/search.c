@@ -3,6 +3,7 @@
 #include "search.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -88,37 +89,50 @@ static bool anything_on_disk(const struct lineup_snapshot *snapshot)
 	return false;
 }
 
-static int create_stream(struct lineup_searcher *s, const struct lineup_search_setup *setup, bool gpus)
-{
-	uint64_t bytes = setup->stream_bytes ? setup->stream_bytes : gpus ? LINEUP_GPU_STREAM_BYTES : 0;
-
-	return anything_on_disk(s->snapshot) ? lineup_stream_create(s->snapshot, bytes, NULL, &s->stream) : 0;
-}
-
-/* In this order: GPUs import the stream's ring and limit the probes of a pass, workers are one a GPU as well. */
+/* The stream, and all that works on it or with what it brings. */
 static int create_parts(struct lineup_searcher *s, const struct lineup_search_setup *setup)
 {
-	const char *variant;
-	bool gpus, named;
-	int err;
+	uint64_t ring = setup->stream_bytes ? setup->stream_bytes : s->gpus ? LINEUP_GPU_STREAM_BYTES : 0;
+	int err = 0;
 
-	err = lineup_searcher_wants_gpus(s->ctx, setup, &gpus, &named, &variant);
-	if (!err) /* with GPUs, for the re-ranking, and to take over */
-		err = lineup_score_choose(s->ctx, gpus ? NULL : setup->backend, &s->score);
-	if (err)
-		return err;
-	err = create_selects(s, setup->probes_max, setup->candidates_max);
-	if (err)
-		return lineup_fail(s->ctx, err, "search: no memory for %u probes", setup->probes_max);
-	err = create_stream(s, setup, gpus);
-	if (!err)
-		err = lineup_searcher_open_gpus(s, setup);
+	if (anything_on_disk(s->snapshot))
+		err = lineup_stream_create(s->snapshot, ring, NULL, &s->stream);
+	if (!err && s->gpus)
+		err = lineup_searcher_attach_gpus(s, setup);
 	if (err)
 		return err;
 	err = create_workers(s);
 	if (err)
 		return lineup_fail(s->ctx, err, "search: no memory or no threads for %u threads: %s", s->threads, strerror(-err));
 	return lineup_probe_set_init(s->ctx, &s->probes, (uint32_t)round_up(s->probes_max, LINEUP_PROBE_TILE), s->snapshot->dim);
+}
+
+/* Threads and the ring that feed GPUs are made on the GPUs' node. */
+static int create_on_node(struct lineup_searcher *s, const struct lineup_search_setup *setup)
+{
+	cpu_set_t before;
+	bool known = !sched_getaffinity(0, sizeof(before), &before);
+	int err;
+
+	if (s->gpus && known)
+		lineup_gpus_run_on_node(lineup_gpus_node(s->gpus));
+	err = create_parts(s, setup);
+	if (s->gpus && known)
+		sched_setaffinity(0, sizeof(before), &before);
+	return err;
+}
+
+static int create(struct lineup_searcher *s, const struct lineup_search_setup *setup)
+{
+	const char *cpu;
+	int err = create_selects(s, setup->probes_max, setup->candidates_max);
+
+	if (err)
+		return lineup_fail(s->ctx, err, "search: no memory for %u probes", setup->probes_max);
+	err = lineup_searcher_open_gpus(s, setup, &cpu);
+	if (!err) /* with GPUs it re-ranks, and is there to take over */
+		err = lineup_score_choose(s->ctx, cpu, &s->score);
+	return err ? err : create_on_node(s, setup);
 }
 
 static int load(struct lineup_searcher *s)
@@ -164,7 +178,7 @@ int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_s
 	s->memory_max = setup.memory_max;
 	s->progress = setup.progress;
 	s->progress_arg = setup.progress_arg;
-	err = create_parts(s, &setup);
+	err = create(s, &setup);
 	if (!err && s->residency == LINEUP_RESIDENT)
 		err = load(s);
 out:

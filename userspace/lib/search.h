@@ -90,12 +90,12 @@ void lineup_searcher_unload(struct lineup_searcher *searcher);
 /* search_gpu.c */
 
 /*
- * Opens GPUs, if @setup's backend and devices ask for them: searcher->gpus. Else, and where "auto" finds none, searcher->gpus stays NULL. Logs. The stream,
- * if there is one, is there already.
+ * Opens GPUs, if @setup asks for them by name, or leaves the choice and there are some: searcher->gpus. Else that stays NULL, and *@cpu is the name of the CPU's
+ * backend. -EINVAL, -ENODEV, -ENOTSUP, -ENOMEM: logged.
  */
-int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup);
-/* Whether @setup asks for GPUs, by name or since there are some; *@variant is theirs. -EINVAL, logged. */
-int lineup_searcher_wants_gpus(struct lineup_ctx *ctx, const struct lineup_search_setup *setup, bool *wants, bool *named, const char **variant);
+int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup, const char **cpu);
+/* With the stream there, if there is one: searcher->gpus is ready, or NULL where nobody asked for it. Logs. */
+int lineup_searcher_attach_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup);
 /* Brings all rows to the GPUs, or to memory if the CPU had to take over. As lineup_searcher_load. */
 int lineup_searcher_load_gpus(struct lineup_searcher *searcher);
 void lineup_searcher_scan_on_gpus(struct lineup_searcher *searcher, const float *threshold);

@@ -11,31 +11,46 @@ static bool is_auto(const char *name)
 	return !name || !strcmp(name, "auto");
 }
 
-int lineup_searcher_wants_gpus(struct lineup_ctx *ctx, const struct lineup_search_setup *setup, bool *wants, bool *named, const char **variant)
+static bool is_named(const struct lineup_search_setup *setup)
+{
+	return !is_auto(setup->backend) || !is_auto(setup->devices);
+}
+
+/* Where nobody asked for GPUs, a search without them is no failure. */
+static int unless_named(struct lineup_searcher *searcher, const struct lineup_search_setup *setup, int err)
+{
+	if (!err || is_named(setup))
+		return err;
+	if (err != -ENODEV)
+		lineup_warn(searcher->ctx, "vulkan: the GPUs cannot be used (%s): the CPU takes over", strerror(-err));
+	lineup_gpus_destroy(searcher->gpus);
+	searcher->gpus = NULL;
+	return 0;
+}
+
+/* What @backend and @devices ask for; .variant is NULL unless it is named. */
+static int choose(struct lineup_ctx *ctx, const struct lineup_search_setup *user, bool *on_cpu, struct lineup_gpus_setup *setup)
 {
 	static const char *const variants[] = { "scalar", "dot", "coopmat", "coopmat-nv", "emulated" };
 	static const char prefix[] = "vulkan";
-	const char *backend = setup->backend;
-	bool on_cpu = !is_auto(backend) && strncmp(backend, prefix, strlen(prefix)) != 0;
+	const char *backend = user->backend;
 
-	*variant = NULL;
-	*named = !on_cpu && (!is_auto(backend) || !is_auto(setup->devices));
-	*wants = *named || (!on_cpu && !lineup_gpus_why_not(ctx));
-	if (on_cpu && setup->devices)
+	*on_cpu = !is_auto(backend) && strncmp(backend, prefix, strlen(prefix)) != 0;
+	setup->named = !*on_cpu && is_named(user);
+	if (*on_cpu && user->devices)
 		return lineup_fail(ctx, -EINVAL, "search: devices are named, but the backend %s runs on the CPU", backend);
-	if (on_cpu || is_auto(backend) || !strcmp(backend, prefix))
+	if (*on_cpu || is_auto(backend) || !strcmp(backend, prefix))
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++)
 		if (backend[strlen(prefix)] == '-' && !strcmp(backend + strlen(prefix) + 1, variants[i]))
-			*variant = variants[i];
-	return *variant ? 0 : lineup_fail(ctx, -EINVAL, "backend %s: there is none of this name", backend);
+			setup->variant = variants[i];
+	return setup->variant ? 0 : lineup_fail(ctx, -EINVAL, "backend %s: there is none of this name", backend);
 }
 
-int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *user)
+int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *user, const char **cpu)
 {
 	struct lineup_gpus_setup setup = {
 		.snapshot = searcher->snapshot,
-		.stream = searcher->stream,
 		.devices = user->devices,
 		.threads = searcher->threads,
 		.probes_max = searcher->probes_max,
@@ -43,21 +58,21 @@ int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lin
 		.retain = searcher->residency != LINEUP_STREAMED,
 		.memory_max = user->device_memory_max,
 	};
-	bool wants;
-	int err = lineup_searcher_wants_gpus(searcher->ctx, user, &wants, &setup.named, &setup.variant);
+	bool on_cpu;
+	int err = choose(searcher->ctx, user, &on_cpu, &setup);
 
-	if (err || !wants)
+	*cpu = on_cpu ? user->backend : NULL;
+	if (err || on_cpu)
 		return err;
 	err = lineup_gpus_create(searcher->ctx, &setup, &searcher->gpus);
-	if (err && setup.named)
-		return err;
-	if (err) {
-		lineup_warn(searcher->ctx, "vulkan: the GPUs cannot be used (%s): the CPU takes over", strerror(-err));
-		return 0;
-	}
-	if (lineup_gpus_probes_max(searcher->gpus) < searcher->probes_max)
+	if (!err && lineup_gpus_probes_max(searcher->gpus) < searcher->probes_max)
 		searcher->probes_max = lineup_gpus_probes_max(searcher->gpus);
-	return 0;
+	return unless_named(searcher, user, err);
+}
+
+int lineup_searcher_attach_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup)
+{
+	return unless_named(searcher, setup, lineup_gpus_attach(searcher->gpus, searcher->stream));
 }
 
 /* ---- passes ---- */

@@ -168,15 +168,12 @@ static int arena_create(struct gpu *gpu, uint32_t *first)
 int gpu_arenas_create(struct gpu *gpu)
 {
 	struct lineup_gpus *gpus = gpu->gpus;
-	uint64_t budget = gpus->setup.memory_max;
 	uint32_t first = 0;
 	int err = 0;
 
 	if (!gpus->setup.retain)
 		return 0;
-	if (!budget)
-		budget = lineup_vk_memory_available(gpu->device) / 10 * 8;
-	lineup_place_keep(&gpus->place, gpu->index, budget);
+	lineup_place_keep(&gpus->place, gpu->index, gpu->memory);
 	gpu->arenas = calloc(gpus->place.count + 1, sizeof(*gpu->arenas));
 	if (!gpu->arenas)
 		return lineup_fail(gpus->ctx, -ENOMEM, "%s: no memory", gpu->device->info.name);
@@ -212,7 +209,7 @@ static int ring_move(struct gpu *gpu)
 		return err;
 	err = lineup_vk_buffer_create(gpu->device, LINEUP_VK_READBACK, round_up(ring->slot_count * ring->slot_bytes, RING_ALIGN), "ring", &gpu->ring);
 	if (!err)
-		err = (uintptr_t)gpu->ring.map % PAGE_BYTES ? -ENOTSUP : lineup_stream_move(gpu->gpus->setup.stream, gpu->ring.map);
+		err = (uintptr_t)gpu->ring.map % PAGE_BYTES ? -ENOTSUP : lineup_stream_move(gpu->gpus->stream, gpu->ring.map);
 	gpu->ring_moved = !err;
 	if (err)
 		lineup_vk_buffer_destroy(gpu->device, &gpu->ring);
@@ -261,7 +258,7 @@ void gpu_buffers_destroy(struct gpu *gpu)
 	for (uint32_t i = 0; i < gpu->arena_count; i++)
 		lineup_vk_buffer_destroy(device, &gpu->arenas[i]);
 	if (gpu->ring_moved)
-		lineup_stream_move(gpu->gpus->setup.stream, NULL);
+		lineup_stream_move(gpu->gpus->stream, NULL);
 	gpu->ring_moved = false;
 	lineup_vk_buffer_destroy(device, &gpu->ring);
 	lineup_vk_buffer_destroy(device, &gpu->answer);

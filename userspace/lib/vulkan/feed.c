@@ -20,13 +20,14 @@ static struct gpu_piece *state_of(const struct gpu *gpu, const struct lineup_pie
 static void release(const struct gpu *gpu, const struct lineup_stream_block *blocks, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		lineup_stream_release(gpu->gpus->setup.stream, &blocks[i]);
+		lineup_stream_release(gpu->gpus->stream, &blocks[i]);
 }
 
 static void *releaser_main(void *arg)
 {
 	struct gpu *gpu = arg;
 
+	lineup_gpus_run_on_node(gpu->device->info.numa_node);
 	pthread_mutex_lock(&gpu->mutex);
 	for (;;) {
 		struct gpu_job *job;
@@ -367,7 +368,7 @@ static void clean_up(struct gpu *gpu)
 		struct lineup_stream_block *block = &gpu->pending[i];
 
 		if (block->data)
-			lineup_stream_release(gpu->gpus->setup.stream, block);
+			lineup_stream_release(gpu->gpus->stream, block);
 		block->data = NULL;
 	}
 	for (uint32_t i = 0; i < GPU_JOBS; i++)
@@ -387,6 +388,7 @@ static void *worker_main(void *arg)
 {
 	struct gpu *gpu = arg;
 
+	lineup_gpus_run_on_node(gpu->device->info.numa_node);
 	pthread_mutex_lock(&gpu->mutex);
 	for (;;) {
 		int err, none = 0;
@@ -424,7 +426,7 @@ int lineup_gpus_feed(struct lineup_gpus *gpus, const struct lineup_stream_block 
 	}
 	pthread_mutex_unlock(&gpu->mutex);
 	if (err)
-		lineup_stream_release(gpus->setup.stream, block);
+		lineup_stream_release(gpus->stream, block);
 	return err;
 }
 

@@ -9,12 +9,8 @@
 
 struct lineup_gpus;
 
-/* NULL if there is a device that is no software device, else why there is none (static). Cheap where there is no GPU: no driver is loaded. */
-const char *lineup_gpus_why_not(struct lineup_ctx *ctx);
-
 struct lineup_gpus_setup {
 	struct lineup_snapshot *snapshot; /* borrowed, like all here, until destroy */
-	struct lineup_stream *stream;     /* whose ring may be imported; NULL: nothing is on disk */
 	const char *variant;       /* kernels.h; NULL: the best of each device */
 	const char *devices;       /* as lineup_search_setup.devices */
 	bool named;                /* Vulkan was asked for by name: without @devices, software devices will do where there are no others */
@@ -26,10 +22,19 @@ struct lineup_gpus_setup {
 };
 
 /*
- * Opens the devices and makes all that a pass needs. Devices share the snapshot in pieces (params.h), of which piece i belongs to device i % count.
- * -ENODEV: there is none (said at info level if @devices is NULL or "auto"), -ENOTSUP, -ENOMEM: logged.
+ * Opens the devices. They share the snapshot in pieces (params.h), of which piece i belongs to device i % count. -ENODEV: there is none (silent if
+ * none was asked for, by .named or .devices), -ENOTSUP, -ENOMEM: logged.
  */
 int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *setup, struct lineup_gpus **gpus);
+/*
+ * Makes all that a pass needs, once, before the first. @stream, whose ring may be imported, is borrowed until destroy; NULL: nothing is on disk. -ENOMEM,
+ * -ENOTSUP, -ENODEV: logged.
+ */
+int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream);
+/* The NUMA node that all devices are on, -1: several, or not known. What feeds them is best there. */
+int lineup_gpus_node(const struct lineup_gpus *gpus);
+/* Keeps the calling thread, and those it starts, to those of its CPUs that are on @node, if there are any; -1: as it is. */
+void lineup_gpus_run_on_node(int node);
 void lineup_gpus_destroy(struct lineup_gpus *gpus); /* takes NULL; after it no device touches the stream's ring */
 
 /* Probes that can share a pass: probes_max, or fewer where the lists of so many with k_max would be too large. */

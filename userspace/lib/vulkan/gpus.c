@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The devices of a searcher: opened, given their pieces, opened anew after a loss; and passes over all of them.
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pass.h"
+#include "score.h"
 
 static const char *backend_name(const char *variant)
 {
@@ -45,23 +47,34 @@ static int open_devices(struct lineup_gpus *gpus)
 		err = lineup_vk_open(gpus->ctx, &list[i], &gpu->device);
 		if (!err)
 			err = lineup_vk_kernels_create(gpu->device, gpus->setup.variant, &gpu->kernels);
+		if (!err)
+			gpu->memory = gpus->setup.memory_max ? gpus->setup.memory_max : lineup_vk_memory_available(gpu->device) / 10 * 8;
 	}
 	free(list);
 	return err;
 }
 
+static uint64_t piece_bytes_max(const struct lineup_gpus *gpus)
+{
+	uint64_t memory = UINT64_MAX, allocation = UINT64_MAX, most;
+
+	if (gpus->ctx->gpu_test.piece_bytes)
+		return gpus->ctx->gpu_test.piece_bytes;
+	for (uint32_t i = 0; i < gpus->count; i++) {
+		memory = gpus->gpu[i].memory < memory ? gpus->gpu[i].memory : memory;
+		allocation = gpus->gpu[i].device->allocation_max < allocation ? gpus->gpu[i].device->allocation_max : allocation;
+	}
+	most = lineup_piece_bytes_max(gpus->setup.retain ? memory : 0);
+	return most < allocation ? most : allocation;
+}
+
 static int place_rows(struct lineup_gpus *gpus)
 {
-	uint64_t bytes_max = LINEUP_PIECE_BYTES_MAX, list, fit;
 	struct gpu_layout one;
+	uint64_t list, fit;
 	int err;
 
-	for (uint32_t i = 0; i < gpus->count; i++)
-		if (gpus->gpu[i].device->allocation_max < bytes_max)
-			bytes_max = gpus->gpu[i].device->allocation_max;
-	if (gpus->ctx->gpu_test.piece_bytes)
-		bytes_max = gpus->ctx->gpu_test.piece_bytes;
-	err = lineup_place_init(&gpus->place, gpus->setup.snapshot, gpus->count, bytes_max);
+	err = lineup_place_init(&gpus->place, gpus->setup.snapshot, gpus->count, piece_bytes_max(gpus));
 	if (err == -EOVERFLOW)
 		return lineup_fail(gpus->ctx, -ENOTSUP, "vulkan: the gallery has %llu rows: the limit is %u",
 				   (unsigned long long)gpus->setup.snapshot->rows, UINT32_MAX);
@@ -82,8 +95,17 @@ static int open_all(struct lineup_gpus *gpus)
 
 	if (!err)
 		err = place_rows(gpus);
-	if (!err && gpus->setup.stream)
-		lineup_stream_ring(gpus->setup.stream, &gpus->ring);
+	if (!err)
+		gpus->backend = backend_name(lineup_vk_kernels_variant(gpus->gpu[0].kernels));
+	return err;
+}
+
+static int attach_all(struct lineup_gpus *gpus)
+{
+	int err = 0;
+
+	if (gpus->stream)
+		lineup_stream_ring(gpus->stream, &gpus->ring);
 	for (uint32_t i = 0; !err && i < gpus->count; i++) {
 		struct gpu *gpu = &gpus->gpu[i];
 
@@ -97,8 +119,6 @@ static int open_all(struct lineup_gpus *gpus)
 		if (!err)
 			err = gpu_threads_start(gpu);
 	}
-	if (!err)
-		gpus->backend = backend_name(lineup_vk_kernels_variant(gpus->gpu[0].kernels));
 	gpus->broken = err != 0;
 	return err;
 }
@@ -116,7 +136,7 @@ static void leave_behind(struct gpu *gpu)
 
 	lineup_warn(gpu->gpus->ctx, "%s: left behind as it is, with its memory", gpu->device->info.name);
 	if (gpu->ring_moved)
-		lineup_stream_move(gpu->gpus->setup.stream, NULL);
+		lineup_stream_move(gpu->gpus->stream, NULL);
 	if (!copy)
 		return;
 	*copy = *gpu;
@@ -175,6 +195,36 @@ int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *s
 	return 0;
 }
 
+int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream)
+{
+	gpus->stream = stream;
+	return attach_all(gpus);
+}
+
+int lineup_gpus_node(const struct lineup_gpus *gpus)
+{
+	int node = gpus->gpu[0].device->info.numa_node;
+
+	for (uint32_t i = 1; i < gpus->count; i++)
+		node = gpus->gpu[i].device->info.numa_node == node ? node : -1;
+	return node;
+}
+
+void lineup_gpus_run_on_node(int node)
+{
+	cpu_set_t before, there;
+
+	if (node < 0 || sched_getaffinity(0, sizeof(before), &before))
+		return;
+	lineup_vk_run_on_node(node);
+	/* Whoever started this process may have confined it to some of them. */
+	if (sched_getaffinity(0, sizeof(there), &there))
+		return;
+	CPU_AND(&there, &there, &before);
+	if (!CPU_COUNT(&there) || sched_setaffinity(0, sizeof(there), &there))
+		sched_setaffinity(0, sizeof(before), &before);
+}
+
 void lineup_gpus_destroy(struct lineup_gpus *gpus)
 {
 	if (!gpus)
@@ -194,7 +244,7 @@ int lineup_gpus_recover(struct lineup_gpus *gpus)
 		lineup_warn(gpus->ctx, "vulkan: lost again within %d s: the CPU takes over", GPU_LOSS_AGAIN_S);
 		return -ENODEV;
 	}
-	if (open_all(gpus)) {
+	if (open_all(gpus) || attach_all(gpus)) {
 		close_all(gpus);
 		lineup_warn(gpus->ctx, "vulkan: the lost device cannot be opened again: the CPU takes over");
 		return -ENODEV;

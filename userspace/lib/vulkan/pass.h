@@ -103,6 +103,7 @@ struct gpu {
 	uint32_t index;
 	struct lineup_vk_device *device;
 	struct lineup_vk_kernels *kernels;
+	uint64_t memory;                  /* for rows that stay */
 	struct lineup_vk_buffer ring;     /* the stream's, imported or the device's own; .size 0: blocks are copied */
 	bool ring_moved;                  /* the stream's ring is in this device's memory */
 	struct lineup_vk_buffer *arenas;  /* of kept pieces */
@@ -164,6 +165,7 @@ struct gpu_piece {
 struct lineup_gpus {
 	struct lineup_ctx *ctx;
 	struct lineup_gpus_setup setup;
+	struct lineup_stream *stream;     /* NULL: nothing is on disk */
 	struct lineup_place place;
 	struct gpu_piece *pieces;         /* [place.count] */
 	struct lineup_stream_ring ring;   /* slot_count 0: no stream */

@@ -27,6 +27,13 @@ uint64_t lineup_piece_bytes(uint32_t dim, uint64_t rows)
 	return lineup_piece_marks(dim, rows) + round_up(rows * sizeof(struct gpu_mark), LINEUP_PIECE_ALIGN);
 }
 
+uint64_t lineup_piece_bytes_max(uint64_t memory)
+{
+	uint64_t most = memory / LINEUP_PIECES_KEPT_MIN;
+
+	return memory && most < LINEUP_PIECE_BYTES_MAX ? most : LINEUP_PIECE_BYTES_MAX;
+}
+
 /* How many pieces a segment becomes. */
 static uint64_t cuts(const struct lineup_segment *segment, uint32_t devices, uint64_t bytes_max)
 {

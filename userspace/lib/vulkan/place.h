@@ -7,6 +7,7 @@
 
 enum {
 	LINEUP_PIECE_BYTES_MAX = 1 << 30,  /* of a piece, and of an allocation that holds several small ones */
+	LINEUP_PIECES_KEPT_MIN = 16,       /* pieces are so small that memory for rows holds so many: little of it is left over */
 	LINEUP_PIECE_ALIGN = 256,
 };
 
@@ -36,6 +37,8 @@ uint64_t lineup_piece_bounds(uint32_t dim, uint64_t rows);
 uint64_t lineup_piece_marks(uint32_t dim, uint64_t rows);
 uint64_t lineup_piece_bytes(uint32_t dim, uint64_t rows);
 
+/* The limit of a piece where the device with the least memory has @memory for rows; 0: none has any. */
+uint64_t lineup_piece_bytes_max(uint64_t memory);
 /*
  * Cuts @snapshot into pieces of at most @bytes_max bytes (but at least a block), piece i for device i % @devices. In each segment that is large enough their number
  * is a multiple of @devices, and they are equal to within a block, so that the shares are. -ENOMEM; -EOVERFLOW: more rows than 32 bits count. Silent.

@@ -31,6 +31,24 @@ void lineup_gpus_destroy(struct lineup_gpus *gpus)
 	(void)gpus;
 }
 
+int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream)
+{
+	(void)gpus;
+	(void)stream;
+	return -ENODEV;
+}
+
+int lineup_gpus_node(const struct lineup_gpus *gpus)
+{
+	(void)gpus;
+	return -1;
+}
+
+void lineup_gpus_run_on_node(int node)
+{
+	(void)node;
+}
+
 uint32_t lineup_gpus_probes_max(const struct lineup_gpus *gpus)
 {
 	(void)gpus;
