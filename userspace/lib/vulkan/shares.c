@@ -8,18 +8,22 @@
 int lineup_gallery_shares(struct lineup_gallery *gallery, uint32_t devices, const uint64_t *memory, struct lineup_device_share *shares)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
+	uint64_t bytes_max = LINEUP_PIECE_BYTES_MAX;
 	struct lineup_place place;
 	int err;
 
 	if (!snapshot)
 		return -ENOMEM;
+	if (snapshot->ctx->gpu_test.piece_bytes)
+		bytes_max = snapshot->ctx->gpu_test.piece_bytes;
 	if (!devices || devices > LINEUP_DEVICES_MAX)
 		err = lineup_fail(snapshot->ctx, -EINVAL, "devices: %u is not from 1 to %d", devices, LINEUP_DEVICES_MAX);
 	else
-		err = lineup_place_init(&place, snapshot, devices, LINEUP_PIECE_BYTES_MAX);
+		err = lineup_place_init(&place, snapshot, devices, bytes_max);
 	if (err) {
 		if (err == -EOVERFLOW)
-			err = lineup_fail(snapshot->ctx, -ENOTSUP, "vulkan: the gallery has more rows than 32 bits count");
+			err = lineup_fail(snapshot->ctx, -ENOTSUP, "vulkan: the gallery has %llu rows: the limit is %u",
+					  (unsigned long long)snapshot->rows, UINT32_MAX);
 		goto out;
 	}
 	memset(shares, 0, devices * sizeof(*shares));
