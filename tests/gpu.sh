@@ -16,6 +16,7 @@ Builds, runs the Vulkan tests on a GPU, lists what it can do, and benchmarks sea
   --dir DIR      where galleries are made, and removed ($TMPDIR, or /var/tmp); 30 GB with the defaults
   --out DIR      logs, JSON and SVG ($BUILD/gpu)
   --seconds N    that all of it may take (480)
+  --test-seconds N   that each test program may take (150); they run side by side
   --quick        a small gallery, on a software device too: to see that this script works, not how fast anything is
   --pack         only build, and put the libraries beside the programs, so that $BUILD can be carried to a machine that cannot build
 
@@ -25,7 +26,7 @@ time is left out, and said.'
 build=${BUILD:-build} device=0 rows=10000000 dim=512 batch=1,8,32,128,1024,4096 dir=${TMPDIR:-/var/tmp} out='' limit=480 quick='' pack=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--device | --rows | --dim | --batch | --dir | --out | --seconds)
+	--device | --rows | --dim | --batch | --dir | --out | --seconds | --test-seconds)
 		[ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
 		;;&
 	--device) device=$2; shift ;;
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
 	--dir) dir=$2; shift ;;
 	--out) out=$2; shift ;;
 	--seconds) limit=$2; shift ;;
+	--test-seconds) test_seconds=$2; shift ;;
 	--quick) quick=1 rows=40000 dim=64 batch=1,8,1024,2048 ;;
 	--pack) pack=1 ;;
 	--help) echo "$help"; exit 0 ;;
@@ -45,7 +47,7 @@ done
 out=${out:-$build/gpu}
 mkdir -p "$out" || exit 1
 lineup=$build/lineup
-judged=128
+judged=128 test_seconds=150
 
 # ---- stages ---------------------------------------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ stage()
 # What the build and the unit tests need; nothing else of what tests/run.sh does.
 packages()
 {
-	command -v make >/dev/null && command -v "${CC:-gcc}" >/dev/null && packaging/setup.sh build || return 1
+	command -v make >/dev/null && command -v "${CC:-gcc}" >/dev/null && packaging/setup.sh build gpu || return 1
 	printf '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>\n' |
 		"${CC:-gcc}" -E -x c - >/dev/null 2>&1 && return 0
 	echo "the unit tests need libcmocka-dev"
@@ -116,7 +118,9 @@ build_all()
 		echo "make, gcc or packages are missing and could not be installed; tests/gpu.sh --pack elsewhere makes a build that needs none"
 		return 1
 	fi
-	within 240 make -s BUILD="$build" VULKAN=1 -j"$(nproc)" all unit-programs "$build/tests/bench/vulkan_list"
+	within 240 make -k BUILD="$build" VULKAN=1 -j"$(nproc)" all unit-programs "$build/tests/bench/vulkan_list" >"$out/make.log" 2>&1 && return 0
+	grep -v '^  [A-Z]' "$out/make.log" | tail -n 20
+	return 1
 }
 
 # Libraries that a bare machine may lack, but for the C library and what a driver brings.
@@ -171,25 +175,49 @@ the_list()
 	within 90 "$build/tests/bench/vulkan_list" "$device" "${quick:+4}"
 }
 
+# started COMMAND...: beside the others, as many at a time as there are CPUs.
+started()
+{
+	local name log
+	name=$(basename "${*: -1}")
+	log=$out/$name.log
+
+	while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+		wait -n
+	done
+	{
+		within "$test_seconds" "$@" >"$log" 2>&1
+		echo $? >"$log.status"
+	} &
+}
+
 # The programs and the script that tests/run.sh runs on a software device.
 tests_on_the_device()
 {
-	local program failed=0
+	local program log failed=0 names=()
 
-	export LINEUP_TEST_DEVICE=$device
+	export LINEUP_TEST_DEVICE=$device LINEUP=$lineup
 	for program in "$build"/tests/unit/test_vulkan_*; do
 		case $program in *.o | *.d) continue ;; esac
-		if within 120 "$program" >"$out/$(basename "$program").log" 2>&1; then
-			echo "passed $(basename "$program"): $(grep -c '^ok\|\[ *OK' "$out/$(basename "$program").log") cases"
+		names+=("$(basename "$program")")
+		started "$program"
+	done
+	if [ -e tests/integration/vulkan.sh ]; then
+		names+=(vulkan.sh)
+		started bash tests/integration/vulkan.sh
+	fi
+	wait
+	for program in "${names[@]}"; do
+		log=$out/$program.log
+		if [ "$(cat "$log.status")" = 0 ]; then
+			echo "passed  $program: $(grep -c '^ok\|\[ *OK' "$log") cases, $(grep -c 'SKIP' "$log") lines of skips"
 		else
-			echo "FAILED $(basename "$program")"
-			tail -n 20 "$out/$(basename "$program").log"
+			echo "FAILED  $program: exit status $(cat "$log.status") (124: stopped after $test_seconds s)"
+			grep -E '^not ok|^#|FAILED|ERROR' "$log" | head -n 20 | sed 's/^/        /'
 			failed=1
 		fi
 	done
-	if [ -e tests/integration/vulkan.sh ]; then
-		LINEUP=$lineup within 120 bash tests/integration/vulkan.sh || failed=1
-	fi
+	rm -f "$out"/*.log.status
 	return $failed
 }
 
@@ -333,7 +361,8 @@ sweep()
 [ -d "$build/lib" ] && export LD_LIBRARY_PATH=$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 rm -f "$out"/*.json "$out"/*.svg "$out"/*.log
 stage build_all 1 "build"
-[ "${#failures[@]}" = 0 ] || { printf '%s\n' "${failures[@]}"; exit 1; }
+# A test that does not build is a failure, and no reason not to measure.
+built || { printf 'FAILED: %s\n' "${failures[@]}"; exit 1; }
 if [ -n "$pack" ]; then
 	pack
 	du -sh "$build/lib"

@@ -71,6 +71,79 @@ each_backend_passes_the_gate()
 	done
 }
 
+# A software device will do; the fact is skipped where there is none.
+needs_device()
+{
+	lineup devices --format json >list 2>/dev/null || skip "no devices here"
+	python3 -c 'import json, sys; sys.exit(not any(d["variant"] for d in json.load(open("list"))["devices"]))' || skip "no Vulkan device here"
+}
+
+a_batch_over_1024_takes_several_passes()
+{
+	# shellcheck disable=SC2086 # words
+	lineup bench $small --batch 1025 --only resident --dir . --json r.json >report
+	checked '
+[s] = r["searches"]
+assert (s["where"], s["batch"], s["passes"]) == ("resident", 1025, 2), s
+assert r["start"] is None and r["devices"] is None and s["limit_device"] is None and s["limit_disk"] is None' r.json
+	grep -q 'Start and memory: not measured' report
+}
+
+a_bench_on_devices_says_what_is_where_beside_their_limits()
+{
+	needs_device
+	# shellcheck disable=SC2086 # words
+	lineup bench $small --searches-only --backend vulkan-scalar --device 0 --dir . --json r.json --plot p.svg >report
+	checked '
+d = r["devices"]
+assert r["backend"] == "vulkan-scalar" and d["count"] == 1 and d["name"], d
+assert d["resident"]["rows_on_device"] == d["resident"]["rows"] == r["gallery"]["templates"], d
+assert d["resident"]["pass_disk_bytes"] == d["resident"]["pass_upload_bytes"] == 0, d
+assert d["streamed"]["rows_on_device"] == 0 and d["streamed"]["pass_disk_bytes"] > 0, d
+assert d["streamed"]["pass_upload_bytes"] >= 64 * d["streamed"]["rows"] and d["streamed"]["staging"], d
+for s in r["searches"]:
+    streamed = s["where"] == "streamed"
+    assert s["limit_ram"] is None and s["limit_device"]["median"] > 0, s
+    assert (s["limit_disk"] is not None) == streamed == (s["limit_upload"] is not None), s
+    assert s["bound"] != "RAM read" and s["fraction_of_bound"] > 0, s' r.json
+	if [ "$(python3 -c 'import json; print(json.load(open("r.json"))["devices"]["software"])')" = True ]; then
+		grep -q 'A SOFTWARE DEVICE' report
+		grep -q 'A SOFTWARE DEVICE' p.svg
+	fi
+	grep -q 'limit: device read' p.svg
+}
+
+what_does_not_fit_onto_a_device_streams()
+{
+	needs_device
+	# shellcheck disable=SC2086 # words
+	lineup bench $small --batch 1 --only resident --backend vulkan-scalar --device 0 --device-memory 1K --dir . --json r.json >/dev/null
+	checked '
+d = r["devices"]["resident"]
+assert d["rows_on_device"] == 0 and d["bytes_on_device"] == 0 and d["pass_disk_bytes"] > 0 and d["pass_upload_bytes"] > 0, d
+assert r["searches"][0]["limit_upload"]["median"] > 0' r.json
+}
+
+info_says_what_would_stay_on_a_device()
+{
+	needs_device
+	vectors random gallery.npy 1200 64 1
+	lineup enrol g --vectors gallery.npy >/dev/null
+	lineup info g --device 0 --format json >all
+	lineup info g --device 0 --device-memory 1K --format json >none
+	checked '
+[d] = r["devices"]
+assert d["rows"] == d["rows_kept"] == 1200 and 1200 * 64 <= d["bytes_kept"] == d["bytes"] <= d["memory"], d' all
+	checked '
+[d] = r["devices"]
+assert d["rows"] == 1200 and d["rows_kept"] == d["bytes_kept"] == 0 and d["memory"] == 1024, d' none
+	lineup info g --device 0 | grep -q '^device 0 .*: 1200 of its 1200 rows stay'
+	status 1 lineup info g --device 77
+	says 'no Vulkan device'
+	status 2 lineup info --build --device 0
+	status 2 lineup info g --device-memory 1K
+}
+
 a_given_gallery_is_only_read()
 {
 	vectors random gallery.npy 1200 64 1
@@ -130,5 +203,6 @@ wrong_sizes_are_refused()
 }
 
 facts the_report_begins_with_the_gate_which_the_baselines_fail json_holds_every_figure_with_its_rounds_and_limits \
-	the_plot_is_well_formed each_backend_passes_the_gate a_given_gallery_is_only_read a_gallery_of_copies_is_not_judged \
+	the_plot_is_well_formed each_backend_passes_the_gate a_batch_over_1024_takes_several_passes \
+	a_bench_on_devices_says_what_is_where_beside_their_limits what_does_not_fit_onto_a_device_streams info_says_what_would_stay_on_a_device a_given_gallery_is_only_read a_gallery_of_copies_is_not_judged \
 	nothing_is_left_behind an_interrupted_run_leaves_nothing_behind wrong_sizes_are_refused

@@ -28,7 +28,7 @@ static const char help[] =
 	"  -k N             candidates per probe, 1 to 4096 (10)\n"
 	"  --backend NAME   auto (default), scalar, avx2, avx512, neon, vulkan or vulkan-VARIANT\n"
 	"  --device LIST    GPUs for vulkan: index, UUID or PCI address of each, see `lineup devices` (all that are no software)\n"
-	"  --device-memory BYTES   of each, for rows; what does not fit streams (80 % of what is available)\n"
+	"  --device-memory SIZE   of each, for rows: a number with K, M, G or T; what does not fit streams (80 % of what is free)\n"
 	"  --threads N      1 to 256 (one per CPU)\n"
 	"  --rounds N       of limits and searches in turns, 7 to 101 (7)\n"
 	"  --seconds S      of each batch size in each round, at least; five times that for single probes (1)\n"
@@ -129,7 +129,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct bench_options *o
 		case 'k': status = parse_small(cli, "-k", optarg, 1, LINEUP_K_MAX, &o->k); break;
 		case BACKEND: o->backend = optarg; break;
 		case DEVICE: o->device = optarg; break;
-		case DEVICE_MEMORY: status = cli_parse_count(cli, "--device-memory", optarg, 1, INT64_MAX, &o->device_memory); break;
+		case DEVICE_MEMORY: status = cli_parse_size(cli, "--device-memory", optarg, &o->device_memory); break;
 		case SECONDS: status = parse_seconds(cli, optarg, o); break;
 		case ONLY: status = parse_only(cli, optarg, o); break;
 		case SEARCHES_ONLY: o->searches_only = true; o->single_seconds = 0; break;
