@@ -28,8 +28,8 @@ static PFN_vkCreateShaderModule create_shader_module;
 static PFN_vkCreateComputePipelines create_compute_pipelines;
 static PFN_vkCmdPushConstants cmd_push_constants;
 
-static VkResult VKAPI_CALL faulty_create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info, const VkAllocationCallbacks *callbacks,
-						       VkShaderModule *module)
+static VkResult VKAPI_CALL faulty_create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
+						       const VkAllocationCallbacks *callbacks, VkShaderModule *module)
 {
 	VkResult result = create_shader_module(device, info, callbacks, module);
 
@@ -54,8 +54,8 @@ static VkResult VKAPI_CALL faulty_create_compute_pipelines(VkDevice device, VkPi
 	return create_compute_pipelines(device, cache, count, infos, callbacks, pipelines);
 }
 
-static void VKAPI_CALL faulty_cmd_push_constants(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t offset,
-						 uint32_t size, const void *values)
+static void VKAPI_CALL faulty_cmd_push_constants(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages,
+						 uint32_t offset, uint32_t size, const void *values)
 {
 	uint8_t bent[128];
 
@@ -233,8 +233,8 @@ BEND(bend_cap, struct gpu_refresh, cap, ((struct gpu_refresh *)push)->cap - 1)
 static void kernels_that_answer_wrongly_are_refused(void **state)
 {
 	static void (*const bends[])(void *, uint32_t) = {
-		bend_rows, bend_first, bend_base, bend_probes, bend_lists, bend_few_lists, bend_now, bend_late, bend_pitch, bend_deleted, bend_groups,
-		bend_unpacked, bend_k, bend_greater_k, bend_distinct, bend_chunk, bend_cap,
+		bend_rows, bend_first, bend_base, bend_probes, bend_lists, bend_few_lists, bend_now, bend_late, bend_pitch,
+		bend_deleted, bend_groups, bend_unpacked, bend_k, bend_greater_k, bend_distinct, bend_chunk, bend_cap,
 	};
 	struct lineup_vk_kernels *kernels = NULL;
 	struct kernels_bed bed;

@@ -110,7 +110,8 @@ int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds)
 	struct lineup_vk_device *device = kernels->device;
 	bool software = device->info.type == LINEUP_DEVICE_SOFTWARE;
 	uint64_t rows = software ? ROWS_SOFTWARE : ROWS, probes = software ? PROBES_SOFTWARE : PROBES;
-	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound), codes = marks + rows * sizeof(struct gpu_mark);
+	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound),
+		codes = marks + rows * sizeof(struct gpu_mark);
 	uint64_t probe = codes + probes * DIM, counts = probe + probes * sizeof(struct gpu_probe);
 	struct timed_scan timed = { .kernels = kernels };
 	struct lineup_vk_buffer buffer = { 0 };
