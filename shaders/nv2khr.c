@@ -3,12 +3,12 @@
 // SPV_KHR_cooperative_matrix.
 /*
  *	nv2khr IN.spv OUT.spv	rewrites
- *	nv2khr --dump IN.spv	prints what a module of either kind has of matrices, for tests: no tool of Debian 12 knows KHR's
+ *	nv2khr --dump IN.spv	prints what a module of either kind has of matrices: no tool of Debian 12 knows KHR's
  *
  * The two differ in names, and in three things more:
  *
- *	type		KHR's has a Use: A (0), B (1) or accumulator (2). It is found from the type's place in multiply-adds; a type
- *			in two places is refused, so a module must give A and B shapes of different constants.
+ *	type		KHR's has a Use: A (0), B (1) or accumulator (2). It is found from the type's place in multiply-adds;
+ *			a type in two places is refused, so a module must give A and B shapes of different constants.
  *	load, store	NV: a bool constant, true for column-major, after the stride. KHR: a MemoryLayout (0: row-major,
  *			1: column-major) before it.
  *	multiply-add	KHR's says which components are signed; NV has it in the types.
@@ -190,7 +190,8 @@ static bool gives_matrix(uint32_t op)
 static bool gives_nothing(uint32_t op)
 {
 	static const uint32_t known[] = {
-		OP_CAPABILITY, OP_TYPE_ARRAY, OP_TYPE_STRUCT, OP_TYPE_POINTER, OP_TYPE_FUNCTION, TYPE_NV, TYPE_KHR, OP_STORE, OP_DECORATE,
+		OP_CAPABILITY, OP_TYPE_ARRAY, OP_TYPE_STRUCT, OP_TYPE_POINTER, OP_TYPE_FUNCTION, TYPE_NV, TYPE_KHR, OP_STORE,
+		OP_DECORATE,
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -196,14 +196,15 @@ static void fill_codes(uint64_t at, uint32_t rows, uint32_t dim, uint32_t pitch)
 		uint32_t kind = kbed_below(6);
 
 		for (uint32_t i = 0; i < dim; i++)
-			codes[i] = (int8_t)(kind == 0 ? -128 : kind == 1 ? 127 : kind == 2 ? (int)kbed_below(3) - 1 : (int)kbed_below(256) - 128);
+			codes[i] = (int8_t)(kind == 0 ? -128 : kind == 1 ? 127 :
+					    kind == 2 ? (int)kbed_below(3) - 1 : (int)kbed_below(256) - 128);
 	}
 }
 
 static void place_scan(struct scanning *s, uint32_t dim, uint32_t rows, uint32_t probes)
 {
-	*s = (struct scanning){ .dim = dim, .pitch = (dim + 63) / 64 * 64, .rows = rows, .probes = probes, .row_first = kbed_below(4),
-				.row_base = kbed_below(1000000), .cap = CAP, .pieces = 1 };
+	*s = (struct scanning){ .dim = dim, .pitch = (dim + 63) / 64 * 64, .rows = rows, .probes = probes,
+				.row_first = kbed_below(4), .row_base = kbed_below(1000000), .cap = CAP, .pieces = 1 };
 	kbed_reset(&bed);
 	s->codes = kbed_place(&bed, (uint64_t)(s->row_first + rows) * s->pitch);
 	s->bounds = kbed_place(&bed, (s->row_first + rows) * sizeof(struct gpu_bound));
@@ -216,7 +217,8 @@ static void place_scan(struct scanning *s, uint32_t dim, uint32_t rows, uint32_t
 	fill_codes(s->probe_codes, probes, dim, s->pitch);
 	for (uint32_t r = 0; r < s->row_first + rows; r++) {
 		*bound_of(s, r) = (struct gpu_bound){ .scale = 0.01f, .resid = 0.01f };
-		*mark_of(s, r) = (struct gpu_mark){ .lists = kbed_random(), .template_id = kbed_random(), .subject = (uint32_t)kbed_random() };
+		*mark_of(s, r) = (struct gpu_mark){ .lists = kbed_random(), .template_id = kbed_random(),
+						    .subject = (uint32_t)kbed_random() };
 	}
 	for (uint32_t p = 0; p < probes; p++)
 		*probe_of(s, p) = (struct gpu_probe){ .scale = 0.01f, .c0 = 0.01f, .c1 = 1.01f, .threshold = -INFINITY };
@@ -371,7 +373,8 @@ static float near_bound(const struct scanning *s, uint32_t row, uint32_t probe)
 {
 	const struct gpu_bound *b = bound_of(s, row);
 	const struct gpu_probe *p = probe_of(s, probe);
-	double e = (double)dot(s, row, probe) * (double)b->scale * (double)p->scale, slack = (double)p->c0 + (double)p->c1 * (double)b->resid;
+	double e = (double)dot(s, row, probe) * (double)b->scale * (double)p->scale;
+	double slack = (double)p->c0 + (double)p->c1 * (double)b->resid;
 	float t = (float)(e + slack);
 
 	for (uint32_t i = kbed_below(24); i; i--)
@@ -396,6 +399,12 @@ static uint32_t row_of_largest_sum(const struct scanning *s, uint32_t probe)
 	return best;
 }
 
+/* As in a real gallery. */
+static struct gpu_bound usual_bound(void)
+{
+	return (struct gpu_bound){ 0.001f + (float)kbed_below(1000) * 1e-6f, (float)kbed_below(1000) * 1e-5f };
+}
+
 static float of_any_size(uint32_t exponents)
 {
 	return ldexpf(1 + (float)kbed_below(1 << 20) / (1 << 20), (int)kbed_below(2 * exponents) - (int)exponents);
@@ -411,8 +420,7 @@ static void survivors_are_those_whose_bound_reaches_the_threshold(void **state)
 		place_scan(&s, dims[n % ARRAY_SIZE(dims)], 30 + kbed_below(170), 1 + kbed_below(n % 2 ? 8 : 40));
 		/* Every fifth time all rows have the same bound, and large sums. */
 		for (uint32_t r = 0; r < s.row_first + s.rows && n % 5 != 4; r++)
-			*bound_of(&s, r) = n % 3 ? (struct gpu_bound){ 0.001f + (float)kbed_below(1000) * 1e-6f, (float)kbed_below(1000) * 1e-5f } :
-						   (struct gpu_bound){ of_any_size(59), of_any_size(59) };
+			*bound_of(&s, r) = n % 3 ? usual_bound() : (struct gpu_bound){ of_any_size(59), of_any_size(59) };
 		for (uint32_t p = 0; p < s.probes; p++) {
 			struct gpu_probe *probe = probe_of(&s, p);
 
@@ -535,7 +543,7 @@ static void every_variant_tile_and_run_gives_the_same_set(void **state)
 	for (uint32_t n = 0; n < 16; n++) {
 		place_scan(&s, n % 2 ? 512 : 128, 400, n % 4 < 2 ? 8 : 40);
 		for (uint32_t r = 0; r < s.row_first + s.rows && n % 2 == 0; r++)
-			*bound_of(&s, r) = (struct gpu_bound){ 0.001f + (float)kbed_below(1000) * 1e-6f, (float)kbed_below(1000) * 1e-5f };
+			*bound_of(&s, r) = usual_bound();
 		for (uint32_t p = 0; p < s.probes; p++)
 			probe_of(&s, p)->threshold = near_bound(&s, n % 2 ? row_of_largest_sum(&s, p) : any_row(&s), p);
 		have_first = false;

@@ -87,9 +87,8 @@ static double peak_shape(const struct lineup_vk_kernels *kernels, struct lineup_
 	switch (kernels->variant) {
 	case LINEUP_VK_SCALAR:
 	case LINEUP_VK_DOT:
-		*shape = (struct lineup_vk_shape_of){ .shader = LINEUP_VK_SHADER_peak_scalar, .count = 1, .constants = { threads } };
-		if (kernels->variant == LINEUP_VK_DOT)
-			shape->shader = LINEUP_VK_SHADER_peak_dot;
+		*shape = (struct lineup_vk_shape_of){ .count = 1, .constants = { threads } };
+		shape->shader = kernels->variant == LINEUP_VK_DOT ? LINEUP_VK_SHADER_peak_dot : LINEUP_VK_SHADER_peak_scalar;
 		return (double)threads * CHAINS * 4;
 	case LINEUP_VK_COOPMAT:
 	case LINEUP_VK_COOPMAT_NV:
