@@ -186,6 +186,10 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 		err = kernels_make(made, variant);
 	if (err) {
 		lineup_vk_kernels_destroy(made);
+		if (err == -ENOMEM)
+			lineup_fail(device->ctx, err, "%s: no memory for the kernels", device->info.name);
+		if (err == -ENODEV)
+			lineup_fail(device->ctx, err, "%s: it was lost while its kernels were made", device->info.name);
 		return err;
 	}
 	lineup_vk_cache_save(device);

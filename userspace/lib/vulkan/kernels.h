@@ -22,7 +22,7 @@ struct lineup_vk_kernels;
  * pass the self-test and win the timing; never "emulated"). The self-test compares with lineup_score_scalar: every survivor and
  * sum, filters and a refresh included. A cooperative-matrix module is compiled for the first time in a child process, for some
  * drivers crash; that it went well is remembered beside the pipeline cache. Why a variant was refused is kept in device->info.
- * -ENOTSUP: @variant, or all of them: logged.
+ * -ENOTSUP: @variant, or all of them; -ENODEV: the device was lost meanwhile, or does not answer; -ENOMEM. All logged.
  */
 int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *variant, struct lineup_vk_kernels **kernels);
 void lineup_vk_kernels_destroy(struct lineup_vk_kernels *kernels); /* before its device; takes NULL */

@@ -72,6 +72,12 @@ int lineup_vk_kernels_selftest(struct lineup_vk_kernels *kernels, const char **w
 
 /* kernels_time.c */
 
+/*
+ * As lineup_vk_submit; then waits. A device that does not answer for a minute counts as lost: nothing else may be done with what it
+ * may still write to.
+ */
+int lineup_vk_submit_and_wait(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands);
+
 typedef void lineup_vk_record_fn(void *arg, struct lineup_vk_commands *commands);
 
 /*

@@ -9,7 +9,7 @@
 
 /* Three blocks, the last one hardly filled; tiles of rows and of probes that are not full; the first rows left out of the scan. */
 enum { BLOCK_ROWS = 96, BLOCKS = 3, ROWS = 2 * BLOCK_ROWS + 37, ROW_FIRST = 5, PROBES = 21, DIM_MAX = 512 };
-enum { CAP = 256, K = 7, SLOTS = 64, NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4, WAIT_SECONDS = 60 };
+enum { CAP = 256, K = 7, SLOTS = 64, NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4 };
 #define LISTS (UINT64_C(1) << 40 | 4)
 
 /* How far the device's bounds, float32 with a margin, may be from those in float64 here, where scores are about 1. */
@@ -236,14 +236,12 @@ static void record(struct selftest *t, uint32_t probes, uint32_t cap)
 static int run(struct selftest *t, uint32_t probes, uint32_t cap)
 {
 	struct lineup_vk_device *device = t->kernels->device;
-	uint64_t value;
 	int err = lineup_vk_begin(device, &t->commands);
 
 	if (err)
 		return err;
 	record(t, probes, cap);
-	err = lineup_vk_submit(device, &device->compute, &t->commands, NULL, 0, &value);
-	return err ? err : lineup_vk_wait(device, &device->compute, value, UINT64_C(1000000000) * WAIT_SECONDS);
+	return lineup_vk_submit_and_wait(device, &device->compute, &t->commands);
 }
 
 struct row {

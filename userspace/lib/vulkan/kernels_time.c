@@ -24,15 +24,25 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Submits what has been recorded and waits. */
-static int run(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands, double *seconds)
+int lineup_vk_submit_and_wait(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands)
 {
-	double begin = seconds_now();
 	uint64_t value;
 	int err = lineup_vk_submit(device, queue, commands, NULL, 0, &value);
 
 	if (!err)
 		err = lineup_vk_wait(device, queue, value, UINT64_C(1000000000) * WAIT_SECONDS);
+	if (err != -ETIMEDOUT)
+		return err;
+	lineup_warn(device->ctx, "%s: no answer in %d s", device->info.name, WAIT_SECONDS);
+	atomic_store(&device->lost, true);
+	return -ENODEV;
+}
+
+static int run(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands, double *seconds)
+{
+	double begin = seconds_now();
+	int err = lineup_vk_submit_and_wait(device, queue, commands);
+
 	*seconds = seconds_now() - begin;
 	return err;
 }
