@@ -35,6 +35,7 @@ int lineup_vk_submit_and_wait(struct lineup_vk_device *device, struct lineup_vk_
 		return err;
 	lineup_warn(device->ctx, "%s: no answer in %d s", device->info.name, WAIT_SECONDS);
 	atomic_store(&device->lost, true);
+	device->api.DeviceWaitIdle(device->device); /* until it has ended or been reset: then what it used may be freed */
 	return -ENODEV;
 }
 
