@@ -30,8 +30,8 @@ static struct refreshing r;
 static void record_refresh(struct kernels_bed *b, void *arg)
 {
 	struct gpu_refresh push = {
-		.probe = bed_address(b, r.probe), .entries = bed_address(b, r.entries), .counts = bed_address(b, r.counts),
-		.kept = bed_address(b, r.kept), .slots = bed_address(b, r.slots), .overflow = bed_address(b, r.overflow), .chunk = r.chunk,
+		.probe = kbed_address(b, r.probe), .entries = kbed_address(b, r.entries), .counts = kbed_address(b, r.counts),
+		.kept = kbed_address(b, r.kept), .slots = kbed_address(b, r.slots), .overflow = kbed_address(b, r.overflow), .chunk = r.chunk,
 		.probes = r.probes, .cap = r.cap, .k = r.k, .slot_count = r.slot_count, .distinct = r.distinct,
 	};
 
@@ -41,35 +41,35 @@ static void record_refresh(struct kernels_bed *b, void *arg)
 
 static struct gpu_entry *list_of(uint32_t probe)
 {
-	return (struct gpu_entry *)bed_host(&bed, r.entries) + (size_t)probe * r.cap;
+	return (struct gpu_entry *)kbed_host(&bed, r.entries) + (size_t)probe * r.cap;
 }
 
 static uint32_t *number(uint64_t place, uint32_t i)
 {
-	return (uint32_t *)bed_host(&bed, place) + i;
+	return (uint32_t *)kbed_host(&bed, place) + i;
 }
 
 static struct gpu_probe *probe_of(uint32_t p)
 {
-	return (struct gpu_probe *)bed_host(&bed, r.probe) + p;
+	return (struct gpu_probe *)kbed_host(&bed, r.probe) + p;
 }
 
 static void begin(uint32_t probes, uint32_t cap, uint32_t k, uint32_t slot_count, bool distinct)
 {
-	bed_reset(&bed);
+	kbed_reset(&bed);
 	r.probes = probes;
 	r.cap = cap;
 	r.k = k;
 	r.slot_count = slot_count;
 	r.distinct = distinct;
 	r.chunk = 0;
-	r.next_row = bed_below(1000);
-	r.probe = bed_place(&bed, probes * sizeof(struct gpu_probe));
-	r.entries = bed_place(&bed, (uint64_t)probes * cap * sizeof(struct gpu_entry));
-	r.counts = bed_place(&bed, probes * 4);
-	r.kept = bed_place(&bed, probes * 4);
-	r.slots = bed_place(&bed, (uint64_t)probes * slot_count * 4);
-	r.overflow = bed_place(&bed, CHUNKS * 4);
+	r.next_row = kbed_below(1000);
+	r.probe = kbed_place(&bed, probes * sizeof(struct gpu_probe));
+	r.entries = kbed_place(&bed, (uint64_t)probes * cap * sizeof(struct gpu_entry));
+	r.counts = kbed_place(&bed, probes * 4);
+	r.kept = kbed_place(&bed, probes * 4);
+	r.slots = kbed_place(&bed, (uint64_t)probes * slot_count * 4);
+	r.overflow = kbed_place(&bed, CHUNKS * 4);
 	for (uint32_t p = 0; p < probes; p++) {
 		*probe_of(p) = (struct gpu_probe){ .scale = 0.003f, .c0 = 0.007f, .c1 = 1.005f, .threshold = -INFINITY };
 		for (uint32_t i = 0; i < slot_count; i++)
@@ -81,13 +81,13 @@ static void begin(uint32_t probes, uint32_t cap, uint32_t k, uint32_t slot_count
 static struct gpu_entry make_entry(uint32_t subjects)
 {
 	static const float odd[] = { NAN, INFINITY, -1, 0x1p80f };
-	struct gpu_entry e = { .row = r.next_row++, .acc = (int32_t)bed_below(60001) - 20000, .scale = 0.003f, .subject = bed_below(subjects),
-			       .resid = 0.005f + (float)bed_below(100) * 1e-4f, .template_id = bed_random() };
+	struct gpu_entry e = { .row = r.next_row++, .acc = (int32_t)kbed_below(60001) - 20000, .scale = 0.003f, .subject = kbed_below(subjects),
+			       .resid = 0.005f + (float)kbed_below(100) * 1e-4f, .template_id = kbed_random() };
 
-	if (bed_below(4) == 0)
-		e.acc = 12345 + (int32_t)bed_below(3);
-	if (bed_below(60) == 0)
-		*(bed_below(2) ? &e.scale : &e.resid) = odd[bed_below(ARRAY_SIZE(odd))];
+	if (kbed_below(4) == 0)
+		e.acc = 12345 + (int32_t)kbed_below(3);
+	if (kbed_below(60) == 0)
+		*(kbed_below(2) ? &e.scale : &e.resid) = odd[kbed_below(ARRAY_SIZE(odd))];
 	return e;
 }
 
@@ -158,7 +158,7 @@ static void model_slots(uint32_t p, uint32_t from, uint32_t to)
 /* What stays is what may: in the order it was, nothing else among it. */
 static void check_kept(uint32_t p, uint32_t before, uint32_t after, float threshold)
 {
-	const struct gpu_entry *list = (const struct gpu_entry *)bed_back(&bed, r.entries) + (size_t)p * r.cap;
+	const struct gpu_entry *list = (const struct gpu_entry *)kbed_back(&bed, r.entries) + (size_t)p * r.cap;
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < before; i++) {
@@ -177,17 +177,17 @@ static void check_kept(uint32_t p, uint32_t before, uint32_t after, float thresh
 
 static void check_probe(uint32_t p)
 {
-	float before = probe_of(p)->threshold, after = ((const struct gpu_probe *)bed_back(&bed, r.probe))[p].threshold;
+	float before = probe_of(p)->threshold, after = ((const struct gpu_probe *)kbed_back(&bed, r.probe))[p].threshold;
 	uint32_t count = *number(r.counts, p), kept = *number(r.kept, p);
-	uint32_t count_after = ((const uint32_t *)bed_back(&bed, r.counts))[p], kept_after = ((const uint32_t *)bed_back(&bed, r.kept))[p];
+	uint32_t count_after = ((const uint32_t *)kbed_back(&bed, r.counts))[p], kept_after = ((const uint32_t *)kbed_back(&bed, r.kept))[p];
 	long double low, high;
 
 	assert_int_equal(count_after, kept_after);
 	if (count > r.cap) { /* taken back, and nothing else changed */
 		assert_int_equal(kept_after, kept);
 		assert_memory_equal(&before, &after, 4);
-		assert_memory_equal(bed_back(&bed, r.slots + (uint64_t)p * r.slot_count * 4), number(r.slots, p * r.slot_count), r.slot_count * 4);
-		assert_memory_equal(bed_back(&bed, r.entries + (uint64_t)p * r.cap * sizeof(struct gpu_entry)), list_of(p),
+		assert_memory_equal(kbed_back(&bed, r.slots + (uint64_t)p * r.slot_count * 4), number(r.slots, p * r.slot_count), r.slot_count * 4);
+		assert_memory_equal(kbed_back(&bed, r.entries + (uint64_t)p * r.cap * sizeof(struct gpu_entry)), list_of(p),
 				    kept * sizeof(struct gpu_entry));
 		return;
 	}
@@ -206,12 +206,12 @@ static void refresh(void)
 
 	for (uint32_t p = 0; p < r.probes; p++)
 		overflows += *number(r.counts, p) > r.cap;
-	bed_run(&bed, record_refresh, NULL);
+	kbed_run(&bed, record_refresh, NULL);
 	for (uint32_t c = 0; c < CHUNKS; c++)
-		assert_int_equal(((const uint32_t *)bed_back(&bed, r.overflow))[c], *number(r.overflow, c) | (c == r.chunk && overflows));
+		assert_int_equal(((const uint32_t *)kbed_back(&bed, r.overflow))[c], *number(r.overflow, c) | (c == r.chunk && overflows));
 	for (uint32_t p = 0; p < r.probes; p++)
 		check_probe(p);
-	memcpy(bed_host(&bed, 0), bed_back(&bed, 0), bed.used);
+	memcpy(kbed_host(&bed, 0), kbed_back(&bed, 0), bed.used);
 	r.chunk++;
 }
 
@@ -241,7 +241,7 @@ static void thresholds_are_what_k_keys_reach(void **state)
 
 			begin(3, CAP_MAX, k, sizes[i].slots, distinct);
 			for (uint32_t n = 0; n < 5; n++) {
-				append(n == 0 ? k / 2 + 1 : n == 3 ? 0 : bed_below(900), distinct ? k * 2 + 1 : 1);
+				append(n == 0 ? k / 2 + 1 : n == 3 ? 0 : kbed_below(900), distinct ? k * 2 + 1 : 1);
 				refresh();
 			}
 		}
@@ -318,9 +318,9 @@ static void a_probe_without_bounds_keeps_everything(void **state)
 	begin(1, 1000, 2, 64, false);
 	probe_of(0)->c1 = NAN;
 	append(300, 1);
-	bed_run(&bed, record_refresh, NULL);
-	assert_int_equal(*(const uint32_t *)bed_back(&bed, r.kept), 300);
-	assert_true(((const struct gpu_probe *)bed_back(&bed, r.probe))->threshold == -INFINITY);
+	kbed_run(&bed, record_refresh, NULL);
+	assert_int_equal(*(const uint32_t *)kbed_back(&bed, r.kept), 300);
+	assert_true(((const struct gpu_probe *)kbed_back(&bed, r.probe))->threshold == -INFINITY);
 }
 
 static void a_host_may_take_the_list_and_raise_the_threshold(void **state)
@@ -340,7 +340,7 @@ static void a_host_may_take_the_list_and_raise_the_threshold(void **state)
 static int open_bed(void **state)
 {
 	(void)state;
-	if (bed_open(&bed, NULL, BED_BYTES))
+	if (kbed_open(&bed, NULL, BED_BYTES))
 		assert_int_equal(lineup_vk_kernels_create(bed.device, "scalar", &bed.kernels[LINEUP_VK_SCALAR]), 0);
 	return 0;
 }
@@ -348,7 +348,7 @@ static int open_bed(void **state)
 static int close_bed(void **state)
 {
 	(void)state;
-	bed_close(&bed);
+	kbed_close(&bed);
 	return 0;
 }
 

@@ -15,16 +15,16 @@ enum { DEVICES_MAX = 16, WAIT_SECONDS = 120 };
 
 static uint64_t state = 88172645463325252u;
 
-uint64_t bed_random(void)
+uint64_t kbed_random(void)
 {
 	state ^= state << 13;
 	state ^= state >> 7;
 	return state ^= state << 17;
 }
 
-uint32_t bed_below(uint32_t n)
+uint32_t kbed_below(uint32_t n)
 {
-	return (uint32_t)((bed_random() >> 32) * n >> 32);
+	return (uint32_t)((kbed_random() >> 32) * n >> 32);
 }
 
 static void keep_message(void *arg, enum lineup_log_level level, const char *message)
@@ -52,7 +52,7 @@ static bool choose_device(struct kernels_bed *bed, struct lineup_device *chosen)
 	return false;
 }
 
-bool bed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes)
+bool kbed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes)
 {
 	struct lineup_ctx_options options = { .size = sizeof(options), .log = keep_message, .log_arg = bed };
 	const char *dir = getenv("TMPDIR");
@@ -89,7 +89,7 @@ static void remove_dir(const char *dir)
 	assert_int_equal(system(command), 0);
 }
 
-void bed_close(struct kernels_bed *bed)
+void kbed_close(struct kernels_bed *bed)
 {
 	if (bed->device) {
 		for (uint32_t v = 0; v < BED_VARIANTS; v++)
@@ -105,7 +105,7 @@ void bed_close(struct kernels_bed *bed)
 	lineup_ctx_destroy(bed->ctx);
 }
 
-void bed_make_kernels(struct kernels_bed *bed)
+void kbed_make_kernels(struct kernels_bed *bed)
 {
 	for (uint32_t v = 0; v < BED_VARIANTS; v++) {
 		const char *name = lineup_vk_variant_name((enum lineup_vk_variant)v);
@@ -117,13 +117,13 @@ void bed_make_kernels(struct kernels_bed *bed)
 	}
 }
 
-void bed_reset(struct kernels_bed *bed)
+void kbed_reset(struct kernels_bed *bed)
 {
 	memset(bed->host.map, 0, bed->used);
 	bed->used = 0;
 }
 
-uint64_t bed_place(struct kernels_bed *bed, uint64_t bytes)
+uint64_t kbed_place(struct kernels_bed *bed, uint64_t bytes)
 {
 	uint64_t at = bed->used;
 
@@ -132,22 +132,22 @@ uint64_t bed_place(struct kernels_bed *bed, uint64_t bytes)
 	return at;
 }
 
-void *bed_host(struct kernels_bed *bed, uint64_t at)
+void *kbed_host(struct kernels_bed *bed, uint64_t at)
 {
 	return (uint8_t *)bed->host.map + at;
 }
 
-const void *bed_back(struct kernels_bed *bed, uint64_t at)
+const void *kbed_back(struct kernels_bed *bed, uint64_t at)
 {
 	return (const uint8_t *)bed->back.map + at;
 }
 
-uint64_t bed_address(struct kernels_bed *bed, uint64_t at)
+uint64_t kbed_address(struct kernels_bed *bed, uint64_t at)
 {
 	return bed->gpu.address + at;
 }
 
-void bed_run(struct kernels_bed *bed, void (*record)(struct kernels_bed *bed, void *arg), void *arg)
+void kbed_run(struct kernels_bed *bed, void (*record)(struct kernels_bed *bed, void *arg), void *arg)
 {
 	struct lineup_vk_device *device = bed->device;
 	uint64_t value;

@@ -9,8 +9,8 @@
 enum { BED_VARIANTS = LINEUP_VK_VARIANTS };
 
 /*
- * What the test writes into .host goes to the device before a run, and all of it comes back into .back after. Places are offsets, the same in all three;
- * bed_reset gives them all back and clears .host.
+ * What the test writes into .host goes to the device before a run, and all of it comes back into .back after. Places are offsets,
+ * the same in all three; kbed_reset gives them all back and clears .host.
  */
 struct kernels_bed {
 	struct lineup_ctx *ctx;
@@ -24,21 +24,21 @@ struct kernels_bed {
 };
 
 /*
- * Opens the device that LINEUP_TEST_DEVICE names by index, or the first software device. False: there is none, which is said. @test: of the
- * context; may be NULL.
+ * Opens the device that LINEUP_TEST_DEVICE names by index, or the first software device. False: there is none, which is said.
+ * @test: of the context; may be NULL.
  */
-bool bed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes);
-void bed_close(struct kernels_bed *bed);
-void bed_make_kernels(struct kernels_bed *bed); /* of all variants */
+bool kbed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes);
+void kbed_close(struct kernels_bed *bed);
+void kbed_make_kernels(struct kernels_bed *bed); /* of all variants */
 
-void bed_reset(struct kernels_bed *bed);
-uint64_t bed_place(struct kernels_bed *bed, uint64_t bytes);
-void *bed_host(struct kernels_bed *bed, uint64_t at);
-const void *bed_back(struct kernels_bed *bed, uint64_t at);
-uint64_t bed_address(struct kernels_bed *bed, uint64_t at);
-void bed_run(struct kernels_bed *bed, void (*record)(struct kernels_bed *bed, void *arg), void *arg);
+void kbed_reset(struct kernels_bed *bed);
+uint64_t kbed_place(struct kernels_bed *bed, uint64_t bytes);
+void *kbed_host(struct kernels_bed *bed, uint64_t at);
+const void *kbed_back(struct kernels_bed *bed, uint64_t at);
+uint64_t kbed_address(struct kernels_bed *bed, uint64_t at);
+void kbed_run(struct kernels_bed *bed, void (*record)(struct kernels_bed *bed, void *arg), void *arg);
 
-uint64_t bed_random(void);
-uint32_t bed_below(uint32_t n);
+uint64_t kbed_random(void);
+uint32_t kbed_below(uint32_t n);
 
 #endif

@@ -53,8 +53,9 @@ static bool note_write(const char *path, const char *text)
 }
 
 /*
- * In the child, which shares nothing with the parent's threads but locks that one of them may have held: it opens the device anew, says nothing, and
- * leaves by _exit. Where a lock does stop it the parent's patience ends. It must leave no core dump, for the parent's memory has probes in it.
+ * In the child, which shares nothing with the parent's threads but locks that one of them may have held: it opens the device
+ * anew, says nothing, and leaves by _exit. Where a lock does stop it the parent's patience ends. It must leave no core dump, for
+ * the parent's memory has probes in it.
  */
 static void child(const struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, int out)
 {
