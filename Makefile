@@ -9,7 +9,7 @@
 #	CPPFLAGS= LDFLAGS=	added to the project's own
 #	BUILD=dir		where everything that is built goes (build)
 #	SANITIZE=address,undefined | thread
-#	VULKAN=1 | 0		with or without GPUs; unset: with, if the headers and the shader compiler are there
+#	VULKAN=auto | 1 | 0	with or without GPUs; auto: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
 #	PREFIX=/usr/local LIBDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
@@ -63,20 +63,33 @@ MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 $(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
 
 # GPUs: Vulkan's loader is opened at run time, so its headers are all that is needed of it. Without: stubs.c alone.
-VULKAN ?= $(shell printf '\043include <%s>\n' vulkan/vulkan_core.h libdrm/drm.h xf86drm.h numa.h | \
-	$(CC) $(CPPFLAGS) -I/usr/include/libdrm -E -x c - >/dev/null 2>&1 && command -v glslangValidator spirv-val >/dev/null && echo 1 || echo 0)
-VULKAN := $(VULKAN)
+GLSLANG ?= glslangValidator
+SPIRV_VAL ?= spirv-val
+VULKAN_CPP := $(CPPFLAGS) -I/usr/include/libdrm
+VULKAN_FOUND = $(shell printf '\043include <%s>\n' vulkan/vulkan_core.h xf86drm.h numa.h | $(CC) $(VULKAN_CPP) -E -x c - >/dev/null 2>&1 && \
+	command -v $(GLSLANG) >/dev/null && command -v $(SPIRV_VAL) >/dev/null && \
+	[ -f "$$($(CC) -print-file-name=libdrm.so)" ] && [ -f "$$($(CC) -print-file-name=libnuma.so)" ] && echo 1 || echo 0)
+ifneq ($(filter-out auto,$(VULKAN)),)
+VULKAN_ON := $(filter 1,$(VULKAN))
+else
+VULKAN_ON := $(filter 1,$(VULKAN_FOUND))
+endif
+VULKAN_HEADERS := $(if $(VULKAN_ON),$(shell printf '\043include <vulkan/vulkan_core.h>\nVK_HEADER_VERSION_COMPLETE\n' | \
+	$(CC) $(VULKAN_CPP) -E -P -x c - 2>/dev/null | tail -n 1 | tr -cs 0-9 ' ' | awk '{ print $$5 "." $$8 "." $$NF }'))
 VULKAN_SRC := $(wildcard userspace/lib/vulkan/*.c)
-VULKAN_SRC := $(if $(filter 1,$(VULKAN)),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %/stubs.c,$(VULKAN_SRC)))
+VULKAN_SRC := $(if $(VULKAN_ON),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %/stubs.c,$(VULKAN_SRC)))
 $(BUILD)/userspace/lib/vulkan/%.o: INCLUDE += -I/usr/include/libdrm
 
-LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN)),-ldrm -lnuma) -lm
+# What `lineup info --build` says of it.
+$(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
+
+LIB_LIBS := -luring -lsodium $(if $(VULKAN_ON),-ldrm -lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
 # Tests of what is not built in are not built either.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
-ifneq ($(VULKAN),1)
+ifeq ($(VULKAN_ON),)
 UNIT_SRC := $(filter-out tests/unit/test_vulkan_%,$(UNIT_SRC))
 UNIT_HELP_SRC := $(filter-out tests/unit/faulty_vk.c tests/unit/vulkan_%,$(UNIT_HELP_SRC))
 endif
@@ -156,12 +169,14 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) VULKAN=$(VULKAN)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
+HEADERS = liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev \
+	$(if $(VULKAN_ON),vulkan/vulkan_core:libvulkan-dev xf86drm:libdrm-dev numa:libnuma-dev)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \
-	for header in liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev; do \
-		printf '#include <%s.h>\n' "$${header%%:*}" | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && continue; \
+	for header in $(HEADERS); do \
+		printf '#include <%s.h>\n' "$${header%%:*}" | $(CC) $(VULKAN_CPP) -E -x c - >/dev/null 2>&1 && continue; \
 		echo "lineup: $(CC) finds no $${header%%:*}.h (Debian: $${header#*:}); \`make setup\` installs what is missing" >&2; exit 1; \
 	done; \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
@@ -175,8 +190,6 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 # Each module is one shader with one set of definitions, validated, and linked into shaders.o. Of the cooperative-matrix modules glslang writes NV's form;
 # nv2khr, which runs on the machine that builds, turns it into KHR's, which spirv-val does not know yet.
 
-GLSLANG ?= glslangValidator
-SPIRV_VAL ?= spirv-val
 HOSTCC ?= $(if $(CROSS_COMPILE),gcc,$(CC))
 SHADER_DIR := $(BUILD)/shaders
 SHADER_SRC := $(wildcard shaders/*.comp shaders/*.glsl) shaders/params.h
@@ -218,7 +231,7 @@ $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
 
 # The file says where things will be, so it follows the install directories as well as the template.
-PC := s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
+PC := s|@LIBS_PRIVATE@|$(LIB_LIBS)|;s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
 $(BUILD)/liblineup.pc: packaging/liblineup.pc.in FORCE
 	@mkdir -p $(@D); sed '$(PC)' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 

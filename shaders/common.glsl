@@ -26,7 +26,8 @@ layout(buffer_reference, std430, buffer_reference_align = 16) buffer gpu_entries
 // Coherent, for one invocation's atomics are read by others of its workgroup (refresh.comp).
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer gpu_counts { uint v[]; };
 
-// Unsigned integers in the order of the floats they stand for: -inf < ... < -0 < 0 < ... < inf. No finite or infinite float gives 0.
+// Unsigned integers in the order of the floats they stand for: -inf < ... < -0 < 0 < ... < inf. No finite or infinite float gives
+// 0.
 uint gpu_ordered(float f)
 {
 	uint bits = floatBitsToUint(f);
@@ -44,16 +45,17 @@ float gpu_unordered(uint ordered)
  *
  *	E = acc scale_r scale_p		S = c0 + c1 resid_r
  *
- * the row's score lies between E - S and E + S. acc is at most 2^26, for codes are bytes and dim is at most 4096. Rows and probes that are
- * not *sane* always pass; the limits of sane ones keep all that follows finite (|E| <= 2^106, S <= 2^71), and they are tested as integers, since
- * Vulkan does not promise that comparisons know NaN and infinity. They say more than those of score.h about negative scales: such a row, which no
- * writer makes, passes too.
+ * the row's score lies between E - S and E + S. acc is at most 2^26, for codes are bytes and dim is at most 4096. Rows and probes
+ * that are not *sane* always pass; the limits of sane ones keep all that follows finite (|E| <= 2^106, S <= 2^71), and they are
+ * tested as integers, since Vulkan does not promise that comparisons know NaN and infinity. They say more than those of score.h
+ * about negative scales: such a row, which no writer makes, passes too.
  *
  *	e = estimate	three roundings (the conversion, two products): |e - E| <= 3.01 u |E| + 2^-100 (results flushed to zero)
  *	s = slack	two: |s - S| <= 2.01 u S + 2^-100
  *	m = margin	8 u (|e| + s) + 2^-90, itself off by 3 u of that
  *
- * UPPER = e + s + m with two more roundings of at most u (|e| + s) and 1.01 u (|e| + s). Together they are off by less than 5.2 u (|e| + s) + 2^-98, so
+ * UPPER = e + s + m with two more roundings of at most u (|e| + s) and 1.01 u (|e| + s). Together they are off by less than 5.2 u
+ * (|e| + s) + 2^-98, so
  *
  *	E + S  <=  UPPER  <=  E + S + 16 u (|E| + S) + 2^-88						(1)
  *

@@ -3,7 +3,8 @@
 #if defined(DOT)
 #extension GL_EXT_spirv_intrinsics : require
 
-// OpSDotKHR with PackedVectorFormat4x8Bit, for which this glslang has no name. The capabilities are DotProductInput4x8BitPacked and DotProduct.
+// OpSDotKHR with PackedVectorFormat4x8Bit, for which this glslang has no name. The capabilities are DotProductInput4x8BitPacked
+// and DotProduct.
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6018, 6019], id = 4450)
 int dot_packed(int a, int b, spirv_literal int format);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The scan for few probes, bound by how fast codes can be read: each row is read once, by four lanes, and scored with up to eight probes.
+// The scan for few probes, bound by how fast codes can be read: each row is read once, by four lanes, and scored with up to eight
+// probes.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The five operations of cooperative matrices that the tile code uses: the hardware's, or in software for machines without (EMULATED).
+// The five operations of cooperative matrices that the tile code uses: the hardware's, or in software for machines without
+// (EMULATED).
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_ballot : require
 
 /*
- * A fragment is FM x FK bytes of rows (A), FK x FN bytes of probes (B) or FM x FN sums. Three constants, though two may be equal, for an NV type does not
- * say which of the three it is: nv2khr.c tells them apart by the ids of the constants.
+ * A fragment is FM x FK bytes of rows (A), FK x FN bytes of probes (B) or FM x FN sums. Three constants, though two may be equal,
+ * for an NV type does not say which of the three it is: nv2khr.c tells them apart by the ids of the constants.
  */
 layout(constant_id = 4) const uint SUBGROUP = 32;
 layout(constant_id = 5) const uint ROW_SUBGROUPS = 2; // of the workgroup's, along rows; the others along probes
@@ -32,8 +33,9 @@ layout(constant_id = 8) const uint FK = 32;
 #define matrix_element(m, i) m[i]
 #else
 /*
- * Element i of an invocation is element i * SUBGROUP + invocation of the fragment, row by row. Operands stay in shared memory: a matrix of rows or probes
- * is the place it was loaded from. Loops are not unrolled, since compiling is what takes the time where this runs.
+ * Element i of an invocation is element i * SUBGROUP + invocation of the fragment, row by row. Operands stay in shared memory: a
+ * matrix of rows or probes is the place it was loaded from. Loops are not unrolled, since compiling is what takes the time where
+ * this runs.
  */
 #define MATRIX_UNROLL [[dont_unroll]]
 struct matrix_place { uint at, stride; };

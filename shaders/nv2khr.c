@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Build tool: rewrites a SPIR-V module from SPV_NV_cooperative_matrix, which Debian 12's glslang writes, to SPV_KHR_cooperative_matrix.
+// Build tool: rewrites a SPIR-V module from SPV_NV_cooperative_matrix, which Debian 12's glslang writes, to
+// SPV_KHR_cooperative_matrix.
 /*
  *	nv2khr IN.spv OUT.spv	rewrites
  *	nv2khr --dump IN.spv	prints what a module of either kind has to do with matrices, for tests: no tool of Debian 12 knows the KHR form

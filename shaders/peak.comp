@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Multiplies codes in registers and nothing else: how fast that is, is the limit of a scan of many probes. Variants as in scan.comp.
+// Multiplies codes in registers and nothing else: how fast that is, is the limit of a scan of many probes. Variants as in
+// scan.comp.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// After a scan: raises a probe's threshold to what k distinct keys are known to reach, and drops the survivors below it. One workgroup a probe.
+// After a scan: raises a probe's threshold to what k distinct keys are known to reach, and drops the survivors below it. One
+// workgroup a probe.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The scan: a tile of rows against a tile of probes. Scores never leave the workgroup; rows that may be in a result are appended to survivors.
+// The scan: a tile of rows against a tile of probes. Scores never leave the workgroup; rows that may be in a result are appended
+// to survivors.
 //
-// Variants: none defined: plain integers; DOT: packed dot products; MATRIX: cooperative matrices; MATRIX and EMULATED: these in software, so that a
-// machine without them tests the very code around them.
+// Variants: none defined: plain integers; DOT: packed dot products; MATRIX: cooperative matrices; MATRIX and EMULATED: these in
+// software, so that a machine without them tests the very code around them.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -23,14 +24,15 @@ shared int cut[PROBES];
 shared uint scale_min, scale_max, resid_max, wild; // of the tile's rows, as bits of floats not negative, which are in their order
 
 /*
- * The cut of a probe and a tile: an integer such that no row of the tile with acc < cut survives. Testing sums against it costs next to nothing; a
- * sum that passes is then tested by itself, so that the set of survivors does not depend on tiles.
+ * The cut of a probe and a tile: an integer such that no row of the tile with acc < cut survives. Testing sums against it costs
+ * next to nothing; a sum that passes is then tested by itself, so that the set of survivors does not depend on tiles.
  *
- * By (1) in common.glsl a row that survives has E + S + 16 u (|E| + S) + 2^-88 >= threshold t. With S at most that of the tile's largest resid,
- * need = t - S (1 + 16 u) - 2^-88 gives E + 16 u |E| >= need. For need > 0 that is acc >= need / (scale_p scale_r (1 + 16 u)), least for the largest
- * scale_r; else acc >= need / (scale_p scale_r (1 - 16 u)), least for the smallest. Below, need is made too small by 8 u |t| + 16 u S, more than its
- * roundings (4 u |t| + 6 u S); the quotient f by 64 u |f| + 1, more than 16 u |f| and roundings and the division's 2.5 ulp; its limits keep all finite, and
- * give the cut that lets all through where they are passed.
+ * By (1) in common.glsl a row that survives has E + S + 16 u (|E| + S) + 2^-88 >= threshold t. With S at most that of the tile's
+ * largest resid, need = t - S (1 + 16 u) - 2^-88 gives E + 16 u |E| >= need. For need > 0 that is acc >= need / (scale_p scale_r
+ * (1 + 16 u)), least for the largest scale_r; else acc >= need / (scale_p scale_r (1 - 16 u)), least for the smallest. Below,
+ * need is made too small by 8 u |t| + 16 u S, more than its roundings (4 u |t| + 6 u S); the quotient f by 64 u |f| + 1, more
+ * than 16 u |f| and roundings and the division's 2.5 ulp; its limits keep all finite, and give the cut that lets all through
+ * where they are passed.
  */
 const int CUT_MAX = 1 << 27; // |acc| <= 2^26: above it none passes, below its negative all do
 const float CUT_NEED_MAX = 1.152921504606847e18;         // 2^60
@@ -89,8 +91,8 @@ void make_cuts(uint first, uint probe_first)
 }
 
 /*
- * Codes on their way into shared memory: the next stage's are read into registers while this one's are multiplied. Rows and probes past the end are
- * the last one again, for an address has no bounds check; uvec4s past the pitch are zero.
+ * Codes on their way into shared memory: the next stage's are read into registers while this one's are multiplied. Rows and
+ * probes past the end are the last one again, for an address has no bounds check; uvec4s past the pitch are zero.
  */
 const uint ROW_LOADS = (ROWS * STAGE + THREADS - 1) / THREADS;
 const uint PROBE_LOADS = (PROBES * STAGE + THREADS - 1) / THREADS;
@@ -245,7 +247,8 @@ void report(uint first, uint probe_first, uint part_row, uint part_probe)
 	[[unroll]] for (uint i = 0; i < THREAD_ROWS; i++)
 		[[unroll]] for (uint j = 0; j < THREAD_PROBES; j++)
 			hits |= uint(sums[i][j] >= cut[part_probe + j * PROBE_THREADS]) << (i * THREAD_PROBES + j);
-	// Seldom any. One copy of the code for all sums; picking one by comparing keeps them in registers, where an index would not.
+	// Seldom any. One copy of the code for all sums; picking one by comparing keeps them in registers, where an index would
+	// not.
 	for (; hits != 0; hits &= hits - 1) {
 		uint e = findLSB(hits);
 		uint row = first + part_row + e / THREAD_PROBES * ROW_THREADS;

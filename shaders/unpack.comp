@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Turns blocks as they lie in a gallery (gallery.h) into rows of a piece (params.h): a block for each y, an invocation for each row in x.
+// Turns blocks as they lie in a gallery (gallery.h) into rows of a piece (params.h): a block for each y, an invocation for each
+// row in x.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -34,6 +34,8 @@ stages="
 	a_second_make_does_nothing
 	a_changed_flag_rebuilds
 	a_build_elsewhere_leaves_the_tree_alone
+	matrix_modules_are_those_that_were_read
+	the_matrix_rewriter_refuses_what_it_does_not_know
 	install_and_uninstall_leave_nothing_behind
 	a_consumer_links_shared_and_static
 	unit_tests
@@ -440,6 +442,69 @@ a_build_elsewhere_leaves_the_tree_alone()
 	[ ! -s "$dir/new" ]
 	"$dir/out/lineup" --version
 	rm -rf "$dir"
+}
+
+# No validator of Debian 12 knows SPV_KHR_cooperative_matrix, so what the rewriter makes is held to what a person has read: each instruction's operands.
+# After a change of the shaders that is meant, read the difference against the extension's specification and take it over.
+matrix_modules_are_those_that_were_read()
+{
+	local module
+
+	command -v glslangValidator >/dev/null || skip "no glslangValidator here"
+	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 shaders
+	for module in scan_khr peak_khr; do
+		"$out/gcc/shaders/nv2khr" --dump "$out/gcc/shaders/$module.spv" | diff <(grep -v '^#' "tests/data/$module.txt") -
+	done
+}
+
+# refused REASON COMMAND...: it fails, and says why.
+refused()
+{
+	local reason=$1 said
+	shift
+
+	if said=$("$@" 2>&1); then
+		echo "not refused: $*"
+		return 1
+	fi
+	echo "$said"
+	grep -q "$reason" <<<"$said"
+}
+
+the_matrix_rewriter_refuses_what_it_does_not_know()
+{
+	local dir=$out/rewriter spv=$out/gcc/shaders rewriter=$out/gcc/shaders/nv2khr head load name
+
+	command -v glslangValidator >/dev/null || skip "no glslangValidator here"
+	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 shaders
+	mkdir -p "$dir"
+	refused 'no module of SPV_NV' "$rewriter" "$spv/scan_scalar.spv" "$dir/out.spv"
+	refused 'no module of SPV_NV' "$rewriter" "$spv/scan_khr.spv" "$dir/out.spv"
+	refused 'cannot be opened' "$rewriter" "$dir/none.spv" "$dir/out.spv"
+	head -c 10002 "$spv/scan_nv.spv" >"$dir/cut.spv"
+	refused 'without an end' "$rewriter" "$dir/cut.spv" "$dir/out.spv"
+	refused 'no SPIR-V' "$rewriter" shaders/scan.comp "$dir/out.spv"
+	head='#version 460
+		#extension GL_NV_cooperative_matrix : require
+		#extension GL_NV_integer_cooperative_matrix : require
+		#extension GL_KHR_memory_scope_semantics : require
+		#extension GL_EXT_shader_explicit_arithmetic_types : require
+		layout(std430, binding = 0) buffer memory { int8_t codes[]; };
+		layout(std430, binding = 1) buffer result { int sums[]; };'
+	load='coopMatLoadNV(a, codes, 0, 16, false); coopMatLoadNV(c, sums, 0, 16, false);'
+	# One type as rows and as columns; a type that nothing multiplies; arithmetic on a whole matrix.
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 16> a; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load c = coopMatMulAddNV(a, a, c); coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/roles.comp"
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 16> a; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load coopMatStoreNV(a, codes, 0, 16, false); }" >"$dir/unused.comp"
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 32> a; icoopmatNV<8, gl_ScopeSubgroup, 32, 16> b; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load coopMatLoadNV(b, codes, 0, 16, true); c = coopMatMulAddNV(a, b, c) + c; coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/whole.comp"
+	for name in roles unused whole; do
+		glslangValidator -V --target-env vulkan1.2 "$dir/$name.comp" -o "$dir/$name.spv"
+	done
+	refused 'is used as A and as B' "$rewriter" "$dir/roles.spv" "$dir/out.spv"
+	refused 'is in no multiply-add' "$rewriter" "$dir/unused.spv" "$dir/out.spv"
+	refused 'works on whole matrices' "$rewriter" "$dir/whole.spv" "$dir/out.spv"
 }
 
 install_and_uninstall_leave_nothing_behind()

@@ -179,7 +179,7 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 		note(device, (enum lineup_vk_variant)v, "not tried");
 	}
 	lineup_vk_shaders_hash(hash);
-	err = lineup_vk_cache_open(device, hash);
+	err = device->cache ? 0 : lineup_vk_cache_open(device, hash);
 	if (!err)
 		err = kernels_make(made, variant);
 	if (err) {

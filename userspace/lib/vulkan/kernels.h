@@ -18,10 +18,11 @@ enum lineup_vk_variant {
 struct lineup_vk_kernels;
 
 /*
- * Makes the pipelines of @variant ("scalar", "dot", "coopmat", "coopmat-nv", "emulated"; NULL: the fastest of those that compile, pass the
- * self-test and win the timing; never "emulated"). The self-test compares with lineup_score_scalar: every survivor and sum, filters and a
- * refresh included. A cooperative-matrix module is compiled for the first time in a child process, for some drivers crash; that it went well is remembered
- * beside the pipeline cache. Why a variant was refused is kept in device->info. -ENOTSUP: @variant, or all of them: logged.
+ * Makes the pipelines of @variant ("scalar", "dot", "coopmat", "coopmat-nv", "emulated"; NULL: the fastest of those that compile,
+ * pass the self-test and win the timing; never "emulated"). The self-test compares with lineup_score_scalar: every survivor and
+ * sum, filters and a refresh included. A cooperative-matrix module is compiled for the first time in a child process, for some
+ * drivers crash; that it went well is remembered beside the pipeline cache. Why a variant was refused is kept in device->info.
+ * -ENOTSUP: @variant, or all of them: logged.
  */
 int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *variant, struct lineup_vk_kernels **kernels);
 void lineup_vk_kernels_destroy(struct lineup_vk_kernels *kernels); /* before its device; takes NULL */
@@ -34,8 +35,8 @@ void lineup_vk_scan(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 void lineup_vk_refresh(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_refresh *refresh);
 
 /*
- * What this device does at most, measured now, in about a second: device memory read, int8 multiply-adds of this variant from registers, copies
- * from host memory. 0 for what cannot be measured.
+ * What this device does at most, measured now, in about a second: device memory read, int8 multiply-adds of this variant from
+ * registers, copies from host memory. 0 for what cannot be measured.
  */
 struct lineup_vk_rates {
 	double read_bytes;      /* per second */

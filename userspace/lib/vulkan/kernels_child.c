@@ -13,7 +13,7 @@
 
 #include "kernels_parts.h"
 
-enum { CHILD_SECONDS_MAX = 120, NOTE_BYTES = 4 };
+enum { CHILD_MS_MAX = 120000, NOTE_BYTES = 4 };
 
 /* What the child tells through a pipe; if that closes without a word, the child is dead. */
 enum { MADE = 'm', REFUSED = 'r', NOT_OPENED = 'o', CRASHED = 0, STUCK = 1 };
@@ -53,8 +53,9 @@ static bool note_write(const char *path, const char *text)
 }
 
 /*
- * In the child, which shares nothing with the parent's threads but locks that one of them may have held: it opens the device anew, says nothing, and
- * leaves by _exit. Where a lock does stop it the parent's patience ends. It must leave no core dump, for the parent's memory has probes in it.
+ * In the child, which shares nothing with the parent's threads but locks that one of them may have held: it opens the device
+ * anew, says nothing, and leaves by _exit. Where a lock does stop it the parent's patience ends. It must leave no core dump, for
+ * the parent's memory has probes in it.
  */
 static void child(const struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, int out)
 {
@@ -74,14 +75,14 @@ static void child(const struct lineup_vk_device *device, const struct lineup_vk_
 }
 
 /* What became of the child, whoever collects its exit status. */
-static int child_answer(pid_t pid, int from)
+static int child_answer(pid_t pid, int from, uint32_t ms_max)
 {
 	struct pollfd p = { .fd = from, .events = POLLIN };
 	char answer = CRASHED;
 	int n;
 
 	do
-		n = poll(&p, 1, CHILD_SECONDS_MAX * 1000);
+		n = poll(&p, 1, (int)ms_max);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0 || (read(from, &answer, 1) < 0)) {
 		kill(pid, SIGKILL);
@@ -94,6 +95,7 @@ static int child_answer(pid_t pid, int from)
 
 static int child_run(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes)
 {
+	uint32_t ms_max = device->ctx->gpu_test.child_ms ? device->ctx->gpu_test.child_ms : CHILD_MS_MAX;
 	int ends[2], answer = NOT_OPENED;
 	pid_t pid;
 
@@ -104,7 +106,7 @@ static int child_run(struct lineup_vk_device *device, const struct lineup_vk_sha
 		child(device, shape, push_bytes, ends[1]);
 	close(ends[1]);
 	if (pid > 0)
-		answer = child_answer(pid, ends[0]);
+		answer = child_answer(pid, ends[0], ms_max);
 	close(ends[0]);
 	return answer;
 }

@@ -75,8 +75,8 @@ int lineup_vk_kernels_selftest(struct lineup_vk_kernels *kernels, const char **w
 typedef void lineup_vk_record_fn(void *arg, struct lineup_vk_commands *commands);
 
 /*
- * How long what @record records takes on @queue: the median of some submissions, each with as many repetitions as take @seconds_min or more. The
- * repetitions may overlap. Leaves @queue idle.
+ * How long what @record records takes on @queue: the median of some submissions, each with as many repetitions as take
+ * @seconds_min or more. The repetitions may overlap. Leaves @queue idle.
  */
 int lineup_vk_time(struct lineup_vk_device *device, struct lineup_vk_queue *queue, lineup_vk_record_fn *record, void *arg,
 		   double seconds_min, double *seconds);
@@ -86,9 +86,10 @@ int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds);
 /* kernels_child.c */
 
 /*
- * Some drivers crash over some modules. Before the pipeline of @shape is made for the first time on this device, driver and build, a child process makes
- * it; how that went is noted beside the pipeline cache. A driver that does not work in a child at all is given one chance in this process: the note
- * says that it crashed until lineup_vk_compile_end takes that back. 0: it may be made here; -EIO: it may not, *@what (static) says why.
+ * Some drivers crash over some modules. Before the pipeline of @shape is made for the first time on this device, driver and
+ * build, a child process makes it; how that went is noted beside the pipeline cache. A driver that does not work in a child at
+ * all is given one chance in this process: the note says that it crashed until lineup_vk_compile_end takes that back. 0: it may
+ * be made here; -EIO: it may not, *@what (static) says why.
  */
 int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, const char **what);
 /* It has been made, or refused with an error, without a crash. */
