@@ -126,9 +126,13 @@ help:
 	@echo 'make bench-programs   build the programs of tests/bench; `make bench-peers` those that need other engines'
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
 	@echo 'make install   into $$(DESTDIR)$(PREFIX); `make uninstall` takes it away again'
-	@echo 'make setup     install the Debian packages that building needs'
+	@echo 'make setup     install the Debian packages that building needs; `packaging/setup.sh gpu` those for GPUs'
 	@echo 'make clean     remove $(BUILD)/'
 	@echo 'The knobs are at the top of the Makefile.'
+
+# Whether GPUs are built in, for scripts: 1 or 0.
+print-vulkan:
+	@echo $(or $(VULKAN_ON),0)
 
 setup:
 	$(Q)packaging/setup.sh build
@@ -285,4 +289,4 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays install uninstall clean FORCE
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE

@@ -27,6 +27,7 @@ stages="
 	stages_include_only_stages_to_their_left
 	gcc_builds_without_warnings
 	clang_builds_without_warnings
+	a_build_without_vulkan_searches
 	headers_compile_alone
 	static_symbols_begin_with_lineup
 	shared_library_exports_exactly_the_public_header
@@ -152,6 +153,10 @@ run_units()
 	for source in tests/unit/test_*.c; do
 		name=$(basename "$source" .c)
 		matches "$name" "$patterns" || continue
+		if matches "$name" 'test_vulkan_*' && ! has_vulkan; then
+			record skipped "$stage/$name" "this build has no Vulkan: \`packaging/setup.sh gpu\` installs what it needs"
+			continue
+		fi
 		names+=("$name")
 		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP "$@" "$dir/tests/unit/$name"
 	done
@@ -159,6 +164,12 @@ run_units()
 	for name in "${names[@]}"; do
 		record_tap "$stage" "$name" "$out/$stage.$name.log" "$(cat "$out/$stage.$name.log.status")"
 	done
+}
+
+# Whether `make` builds the Vulkan backend here.
+has_vulkan()
+{
+	make -s print-vulkan | grep -qx 1
 }
 
 # Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
@@ -247,7 +258,7 @@ inside_git()
 
 packages_are_installed()
 {
-	packaging/setup.sh build test cross
+	packaging/setup.sh build gpu test cross
 }
 
 # The first line of every file; the second where the first is #!. Data that cannot hold one is described in tests/data/README.md.
@@ -309,19 +320,30 @@ stages_include_only_stages_to_their_left()
 		stream
 		score
 		topk
+		params vulkan/vk vulkan/api vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/pipeline vulkan/select
+		vulkan/kernels vulkan/shaders vulkan/rates
+		vulkan/devices
+		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
+		vulkan/pass vulkan/gpus vulkan/buffers vulkan/chunks vulkan/feed vulkan/lists vulkan/work
 		search verify
 	"
 	awk -v row="$row" '
-		function rank(name, n) {
-			for (n = name; ; ) {
-				if (n in of) return of[n]
-				if (!sub(/_[^_]*$/, "", n)) break
-			}
+		function known(name) {
+			while (!(name in of) && sub(/_[^_]*$/, "", name)) ;
+			return name in of ? of[name] : 0
+		}
+		function rank(name) {
+			if (known(name)) return known(name)
 			print name ": not in the row of stages (tests/run.sh)"
 			bad = 1
 			return 0
 		}
-		function noun(path) { sub(/.*\//, "", path); sub(/\.[ch]$/, "", path); return path }
+		function noun(path, vulkan) {
+			vulkan = path ~ /vulkan\// ? "vulkan/" : ""
+			sub(/.*\//, "", path)
+			sub(/\.[ch]$/, "", path)
+			return vulkan path
+		}
 		BEGIN {
 			lines = split(row, line, "\n")
 			for (i = 1; i <= lines; i++) {
@@ -332,9 +354,11 @@ stages_include_only_stages_to_their_left()
 		FNR == 1 { here = rank(noun(FILENAME)) }
 		/^#include "/ {
 			split($0, part, "\"")
-			if (rank(noun(part[2])) > here) { print FILENAME ":" FNR ": includes " part[2] ", a stage to its right"; bad = 1 }
+			name = noun(part[2])
+			if (FILENAME ~ /vulkan\// && known("vulkan/" name)) name = "vulkan/" name
+			if (rank(name) > here) { print FILENAME ":" FNR ": includes " part[2] ", a stage to its right"; bad = 1 }
 		}
-		END { exit bad }' userspace/lib/*.[ch]
+		END { exit bad }' userspace/lib/*.[ch] userspace/lib/vulkan/*.[ch]
 }
 
 # ---- builds -----------------------------------------------------------------------------------------------------------------
@@ -349,6 +373,19 @@ clang_builds_without_warnings()
 	make -k -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
 }
 
+# What is not built in is said to be missing, and is not linked.
+a_build_without_vulkan_searches()
+{
+	local dir=$out/plain
+
+	make -j"$jobs" BUILD="$dir" CC=gcc VULKAN=0 WERROR=1 all "$dir/tests/unit/test_search_filters"
+	"$dir/tests/unit/test_search_filters"
+	"$dir/lineup" devices | grep 'no device: .* no Vulkan'
+	"$dir/lineup" info --build | grep 'Vulkan no'
+	[ "$("$dir/lineup" info --build | grep -c 'vulkan: available')" = 0 ]
+	[ "$(readelf -d "$dir/lineup" "$dir/liblineup.so" | grep -cE 'lib(drm|numa|vulkan)')" = 0 ]
+}
+
 headers_compile_alone()
 {
 	local header compiler
@@ -359,7 +396,7 @@ headers_compile_alone()
 			echo "#include \"$header\"" | $compiler -std=gnu11 -Wall -Wextra -Wundef -Werror -D_GNU_SOURCE \
 				-I. -Iuserspace/include -Iuserspace/lib -fsyntax-only -x c -
 		done
-	done < <(tracked_files | grep '^userspace/.*\.h$')
+	done < <(tracked_files | grep '^userspace/.*\.h$' | if has_vulkan; then cat; else grep -v /vulkan/; fi)
 	echo '#include "lineup.h"' | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
 	echo '#include "lineup.h"' | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
 }
@@ -398,16 +435,20 @@ analyzer_finds_nothing()
 		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
 		#define cli_status(cli, err) ({ int err_ = (err); (void)cli_status(cli, err_); err_ ? CLI_FAILED : CLI_DONE; })
 	END
-	for file in userspace/lib/*.c userspace/cli/*.c; do
+	for file in userspace/lib/*.c userspace/lib/vulkan/*.c userspace/cli/*.c; do
 		case $file in
-		*/score_avx* | */score_neon*) continue ;;
+		*/score_avx* | */score_neon* | */vulkan/shaders.c) continue ;;
+		*/vulkan/stubs.c) ;;
+		*/vulkan/*) has_vulkan || continue ;;
+		esac
+		case $file in
 		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
 		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
 		esac
 		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
 		echo "$file $include"
 	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
-		-D_GNU_SOURCE -Iuserspace/include
+		-D_GNU_SOURCE -Iuserspace/include -I/usr/include/libdrm
 }
 
 a_second_make_does_nothing()
@@ -584,14 +625,14 @@ thread_tests_under_tsan()
 unit_tests_on_arm64()
 {
 	local stage=${FUNCNAME[0]}
-	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_v* test_when test_gallery test_gallery_model"
+	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_ve* test_when test_gallery test_gallery_model"
 
 	if [ "$(uname -m)" = aarch64 ]; then
 		record skipped "$stage" "this machine is one: unit_tests has shown it"
 	elif ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
 		record skipped "$stage" "no aarch64-linux-gnu-gcc or no qemu-aarch64 here"
 	else
-		compile "$stage" "$out/arm64" CROSS_COMPILE=aarch64-linux-gnu- all unit-programs &&
+		compile "$stage" "$out/arm64" CROSS_COMPILE=aarch64-linux-gnu- VULKAN=0 all unit-programs &&
 			run_units "$stage" "$out/arm64" "$portable" env LINEUP_TEST_SCALE=0.02 qemu-aarch64 -cpu max
 	fi
 }

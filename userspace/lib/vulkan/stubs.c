@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What answers for the GPUs in a library that was built without Vulkan: there are none.
 #include "gpu.h"
+#include "score.h"
 
 static const char built_without[] = "this build of lineup has no Vulkan";
 
