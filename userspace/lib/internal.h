@@ -55,6 +55,7 @@ struct lineup_ctx {
 	void *log_arg;
 	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
 	void *io_arg;
+	const struct lineup_engine *engine; /* stream.h: NULL: the system's; or a test's */
 	atomic_bool said[LINEUP_ONCE_COUNT];
 	/* Limits of the gallery stage that its tests lower; 0: LINEUP_JOURNAL_SEAL_BYTES, LINEUP_RECORD_BYTES_MAX, 32768. */
 	uint64_t journal_seal_bytes;
