@@ -13,7 +13,8 @@ int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup
 			    struct lineup_vk_kernel *kernel)
 {
 	struct lineup_vk_spirv spirv = lineup_vk_shader(shape->shader);
-	int err = lineup_vk_pipeline_create(device, &spirv, shape->constants, shape->count, push_bytes, shape->subgroup, &kernel->pipeline);
+	int err = lineup_vk_pipeline_create(device, &spirv, shape->constants, shape->count, push_bytes, shape->subgroup,
+					    &kernel->pipeline);
 
 	if (err)
 		return err;
@@ -155,7 +156,8 @@ static int kernels_make(struct lineup_vk_kernels *kernels, const char *name)
 	if (!err)
 		err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_refresh), &kernels->refresh);
 	if (err)
-		return final(err) ? err : lineup_fail(device->ctx, -ENOTSUP, "%s: its driver does not compile the kernels", device->info.name);
+		return final(err) ? err : lineup_fail(device->ctx, -ENOTSUP, "%s: its driver does not compile the kernels",
+						      device->info.name);
 	err = name ? scans_create(kernels, variant) : choose(kernels);
 	if (err == -ENOTSUP && name)
 		return lineup_fail(device->ctx, err, "%s: variant %s cannot be used: %s", device->info.name, name,
@@ -184,6 +186,10 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 		err = kernels_make(made, variant);
 	if (err) {
 		lineup_vk_kernels_destroy(made);
+		if (err == -ENOMEM)
+			lineup_fail(device->ctx, err, "%s: no memory for the kernels", device->info.name);
+		if (err == -ENODEV)
+			lineup_fail(device->ctx, err, "%s: it was lost while its kernels were made", device->info.name);
 		return err;
 	}
 	lineup_vk_cache_save(device);
@@ -225,8 +231,8 @@ void lineup_vk_unpack(struct lineup_vk_kernels *kernels, struct lineup_vk_comman
 			push.deleted = unpack->deleted + (uint64_t)first * groups(unpack->block_rows, 32) * 4;
 		push.row_first = unpack->row_first + first * unpack->block_rows;
 		push.rows = unpack->rows - first * unpack->block_rows;
-		lineup_vk_dispatch(kernels->device, commands, &kernels->unpack.pipeline, &push, groups(unpack->block_rows, kernels->unpack.rows),
-				   count);
+		lineup_vk_dispatch(kernels->device, commands, &kernels->unpack.pipeline, &push,
+				   groups(unpack->block_rows, kernels->unpack.rows), count);
 	}
 }
 
@@ -241,7 +247,8 @@ static void scan_by(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 		return;
 	for (uint32_t left = scan->rows; left; left -= push.rows, push.row_first += push.rows) {
 		push.rows = left < rows_max ? left : rows_max;
-		lineup_vk_dispatch(kernels->device, commands, &kernel->pipeline, &push, rows_in_x ? groups(push.rows, kernel->rows) :
+		lineup_vk_dispatch(kernels->device, commands, &kernel->pipeline, &push,
+				   rows_in_x ? groups(push.rows, kernel->rows) :
 				   groups(push.probes, kernel->probes), rows_in_x ? 1 : groups(push.rows, kernel->rows));
 	}
 }

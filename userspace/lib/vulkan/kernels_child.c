@@ -111,7 +111,8 @@ static int child_run(struct lineup_vk_device *device, const struct lineup_vk_sha
 	return answer;
 }
 
-int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, const char **what)
+int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
+			    const char **what)
 {
 	char path[PATH_MAX];
 	bool notes = !note_path(device, shape, path);

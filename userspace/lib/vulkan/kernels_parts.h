@@ -61,7 +61,7 @@ struct lineup_vk_kernels {
 
 int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
 			    struct lineup_vk_kernel *kernel);
-/* lineup_vk_scan by gemv.comp or by scan.comp, whatever the number of probes; gemv.comp scans no more than LINEUP_GPU_GEMV_PROBES. */
+/* lineup_vk_scan by gemv.comp or by scan.comp, whatever the number of probes; gemv.comp: no more than LINEUP_GPU_GEMV_PROBES. */
 void lineup_vk_scan_few(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
 void lineup_vk_scan_tiles(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
 
@@ -71,6 +71,12 @@ void lineup_vk_scan_tiles(struct lineup_vk_kernels *kernels, struct lineup_vk_co
 int lineup_vk_kernels_selftest(struct lineup_vk_kernels *kernels, const char **what);
 
 /* kernels_time.c */
+
+/*
+ * As lineup_vk_submit; then waits. A device that does not answer for a minute counts as lost: nothing else may be done with what it
+ * may still write to.
+ */
+int lineup_vk_submit_and_wait(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands);
 
 typedef void lineup_vk_record_fn(void *arg, struct lineup_vk_commands *commands);
 
@@ -91,7 +97,8 @@ int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds);
  * all is given one chance in this process: the note says that it crashed until lineup_vk_compile_end takes that back. 0: it may
  * be made here; -EIO: it may not, *@what (static) says why.
  */
-int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, const char **what);
+int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
+			    const char **what);
 /* It has been made, or refused with an error, without a crash. */
 void lineup_vk_compile_end(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape);
 

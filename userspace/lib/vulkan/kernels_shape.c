@@ -42,7 +42,8 @@ static uint32_t matrix_subgroup(const struct lineup_vk_device *device, uint32_t 
 /* What scan.comp has in shared memory. */
 static uint32_t matrix_shared_bytes(uint32_t m, uint32_t n)
 {
-	uint32_t rows = ROW_SUBGROUPS * PART_ROWS, probes = PROBE_SUBGROUPS * PART_PROBES, subgroups = ROW_SUBGROUPS * PROBE_SUBGROUPS;
+	uint32_t rows = ROW_SUBGROUPS * PART_ROWS, probes = PROBE_SUBGROUPS * PART_PROBES,
+		subgroups = ROW_SUBGROUPS * PROBE_SUBGROUPS;
 	uint32_t plane = m * probes > subgroups * m * n ? m * probes : subgroups * m * n;
 
 	return (rows + probes) * (STAGE + 1) * 16 + plane * 4 + probes * 4 + 16;
@@ -54,8 +55,8 @@ static const struct lineup_vk_shape *matrix_shape(const struct lineup_vk_device 
 	for (uint32_t i = 0; i < device->shape_count; i++) {
 		const struct lineup_vk_shape *s = &device->shapes[i];
 
-		if (s->khr == khr && s->m && s->n && s->k >= 16 && PART_ROWS % s->m == 0 && PART_PROBES % s->n == 0 && STAGE * 16 % s->k == 0 &&
-		    s->k % 16 == 0 && matrix_shared_bytes(s->m, s->n) <= device->shared_bytes)
+		if (s->khr == khr && s->m && s->n && s->k >= 16 && PART_ROWS % s->m == 0 && PART_PROBES % s->n == 0 &&
+		    STAGE * 16 % s->k == 0 && s->k % 16 == 0 && matrix_shared_bytes(s->m, s->n) <= device->shared_bytes)
 			return s;
 	}
 	return NULL;
@@ -104,7 +105,8 @@ static void set(struct lineup_vk_shape_of *shape, enum lineup_vk_shader shader, 
 }
 
 #define SET(shape, shader, rows, probes, ...) \
-	set(shape, LINEUP_VK_SHADER_##shader, rows, probes, ARRAY_SIZE(((const uint32_t[]){ __VA_ARGS__ })), (const uint32_t[]){ __VA_ARGS__ })
+	set(shape, LINEUP_VK_SHADER_##shader, rows, probes, ARRAY_SIZE(((const uint32_t[]){ __VA_ARGS__ })), \
+	    (const uint32_t[]){ __VA_ARGS__ })
 
 static void matrix_scan(const struct lineup_vk_device *device, bool khr, struct lineup_vk_shape_of *shape)
 {
@@ -112,8 +114,8 @@ static void matrix_scan(const struct lineup_vk_device *device, bool khr, struct 
 	uint32_t rows = ROW_SUBGROUPS * PART_ROWS, probes = PROBE_SUBGROUPS * PART_PROBES;
 	uint32_t required, subgroup = matrix_subgroup(device, &required);
 
-	SET(shape, scan_khr, rows, probes, subgroup * ROW_SUBGROUPS * PROBE_SUBGROUPS, rows, probes, STAGE, subgroup, ROW_SUBGROUPS, s->m, s->n,
-	    s->k);
+	SET(shape, scan_khr, rows, probes, subgroup * ROW_SUBGROUPS * PROBE_SUBGROUPS, rows, probes, STAGE, subgroup,
+	    ROW_SUBGROUPS, s->m, s->n, s->k);
 	if (!khr)
 		shape->shader = LINEUP_VK_SHADER_scan_nv;
 	shape->subgroup = required;
@@ -123,8 +125,8 @@ static void emulated_scan(const struct lineup_vk_device *device, struct lineup_v
 {
 	uint32_t rows = ROW_SUBGROUPS * EMULATED_PART_ROWS, probes = PROBE_SUBGROUPS * EMULATED_PART_PROBES;
 
-	SET(shape, scan_emulated, rows, probes, device->subgroup_size * ROW_SUBGROUPS * PROBE_SUBGROUPS, rows, probes, STAGE, device->subgroup_size,
-	    ROW_SUBGROUPS, EMULATED_M, EMULATED_N, EMULATED_K);
+	SET(shape, scan_emulated, rows, probes, device->subgroup_size * ROW_SUBGROUPS * PROBE_SUBGROUPS, rows, probes, STAGE,
+	    device->subgroup_size, ROW_SUBGROUPS, EMULATED_M, EMULATED_N, EMULATED_K);
 	if (device->full_subgroups && device->subgroup_min)
 		shape->subgroup = device->subgroup_size;
 }
