@@ -70,12 +70,16 @@ static struct device *device_of(VkDevice device, VkQueue queue)
 	return NULL;
 }
 
-/* Whether this call of @kind, by @device or to @queue, if they are known, fails: with *@result. */
-static bool strikes(enum faulty_vk_kind kind, VkDevice device, VkQueue queue, VkResult *result)
+/*
+ * Whether this call of @kind, by @device or to @queue, if they are known, fails: with *@result. *@lost: the device that is lost by it, and is to be
+ * brought to rest.
+ */
+static bool struck(enum faulty_vk_kind kind, VkDevice device, VkQueue queue, VkResult *result, VkDevice *lost)
 {
 	struct device *d;
-	VkDevice rest = VK_NULL_HANDLE;
 	bool fails = false;
+
+	*lost = VK_NULL_HANDLE;
 
 	pthread_mutex_lock(&faulty.lock);
 	d = device_of(device, queue);
@@ -93,14 +97,22 @@ static bool strikes(enum faulty_vk_kind kind, VkDevice device, VkQueue queue, Vk
 			faulty.failed_name = faulty_vk_name[kind];
 			if (d && *result == VK_ERROR_DEVICE_LOST) {
 				d->lost = true;
-				rest = d->handle;
+				*lost = d->handle;
 			}
 		}
 	}
 	pthread_mutex_unlock(&faulty.lock);
-	if (rest) {
+	return fails;
+}
+
+static bool strikes(enum faulty_vk_kind kind, VkDevice device, VkQueue queue, VkResult *result)
+{
+	VkDevice lost;
+	bool fails = struck(kind, device, queue, result, &lost);
+
+	if (lost) {
 		pthread_mutex_lock(&faulty.queue_lock);
-		faulty.real.DeviceWaitIdle(rest);
+		faulty.real.DeviceWaitIdle(lost);
 		pthread_mutex_unlock(&faulty.queue_lock);
 	}
 	return fails;
@@ -153,11 +165,14 @@ static void destroy_device(VkDevice device, const VkAllocationCallbacks *allocat
 static VkResult queue_submit(VkQueue queue, uint32_t count, const VkSubmitInfo2 *submits, VkFence fence)
 {
 	VkResult result;
+	VkDevice lost;
 
-	if (strikes(FAULTY_VK_QueueSubmit2, VK_NULL_HANDLE, queue, &result))
-		return result;
+	/* Decided under the lock: nothing is submitted to a device that another thread has just brought to rest. */
 	pthread_mutex_lock(&faulty.queue_lock);
-	result = faulty.real.QueueSubmit2(queue, count, submits, fence);
+	if (!struck(FAULTY_VK_QueueSubmit2, VK_NULL_HANDLE, queue, &result, &lost))
+		result = faulty.real.QueueSubmit2(queue, count, submits, fence);
+	else if (lost)
+		faulty.real.DeviceWaitIdle(lost);
 	pthread_mutex_unlock(&faulty.queue_lock);
 	return result;
 }
@@ -452,6 +467,11 @@ static void wrap(void *arg, struct lineup_vk_api *api)
 void faulty_vk_attach(struct lineup_ctx *ctx)
 {
 	faulty.pid = getpid();
+	/* What a test that failed has left behind is no other's business. */
+	pthread_mutex_lock(&faulty.lock);
+	memset(faulty.alive, 0, sizeof(faulty.alive));
+	faulty.device_count = faulty.memory_count = 0;
+	pthread_mutex_unlock(&faulty.lock);
 	ctx->gpu_test.wrap = wrap;
 	ctx->gpu_test.arg = NULL;
 	faulty_vk_set(NULL);

@@ -108,6 +108,8 @@ void messages_log(void *arg, enum lineup_log_level level, const char *message)
 		m->errors++;
 	else if (level == LINEUP_LOG_WARNING)
 		m->warnings++;
+	if (level == LINEUP_LOG_ERROR)
+		snprintf(m->error, sizeof(m->error), "%s", message);
 	if (level != LINEUP_LOG_INFO && m->count < MESSAGES_MAX)
 		snprintf(m->text[m->count++], sizeof(m->text[0]), "%s", message);
 	pthread_mutex_unlock(&m->lock);
@@ -117,6 +119,7 @@ void messages_clear(struct messages *m)
 {
 	pthread_mutex_lock(&m->lock);
 	m->errors = m->warnings = m->count = 0;
+	m->error[0] = 0;
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -52,6 +52,7 @@ struct messages {
 	uint32_t warnings;
 	uint32_t count;
 	char text[MESSAGES_MAX][512]; /* of errors and warnings, the first ones */
+	char error[512]; /* the last error */
 };
 
 void messages_log(void *arg, enum lineup_log_level level, const char *message);

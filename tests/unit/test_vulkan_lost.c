@@ -43,12 +43,15 @@ static void loses_each(struct faults *f, const struct lineup_search_setup *setup
 		assert_true(faulty_vk_failed() == 1 || n == calls);
 		if (faulty_vk_failed())
 			assert_true(f->g.bed->messages.warnings > 0);
-		assert_true(by_vulkan(f)); /* opened anew */
+		assert_true(by_vulkan(f)); /* opened anew, or about to be */
 		faulty_vk_set(NULL);
+		/* What was lost when the answer was there already is opened anew now. */
+		faults_search(f, searcher, setup);
+		assert_true(by_vulkan(f));
 		messages_clear(&f->g.bed->messages);
 		faults_search(f, searcher, setup);
 		assert_true(by_vulkan(f));
-		assert_int_equal(f->g.bed->messages.warnings, 0);
+		faults_say_nothing(f);
 		faults_searcher_end(f, searcher);
 	}
 }
@@ -143,7 +146,7 @@ static void a_device_lost_again_leaves_the_search_to_the_cpu(void **state)
 			faults_search(&f, searcher, &setup);
 			assert_false(by_vulkan(&f));
 		}
-		assert_int_equal(f.g.bed->messages.count, 0);
+		faults_say_nothing(&f);
 		faults_searcher_end(&f, searcher);
 	}
 	faults_end(&f);

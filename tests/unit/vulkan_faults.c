@@ -26,15 +26,22 @@ void faults_end(struct faults *f)
 	growth_end(&f->g);
 }
 
-/* What is said to people is said once. */
+void faults_say_nothing(struct faults *f)
+{
+	if (f->g.bed->messages.count)
+		fail_msg("nothing is wrong, but it is said: %s", f->g.bed->messages.text[0]);
+}
+
+/* What is said to people is said once for each time that it happens. */
 static void nothing_is_said_twice(struct faults *f)
 {
+	uint32_t times = faulty_vk_failed() ? faulty_vk_failed() : 1;
 	struct messages *m = &f->g.bed->messages;
 
 	for (uint32_t i = 0; i < m->count; i++)
-		for (uint32_t j = i + 1; j < m->count; j++)
-			if (!strcmp(m->text[i], m->text[j]))
-				fail_msg("said twice, with %s failing: %s", faulty_vk_failed_name(), m->text[i]);
+		if (messages_with(m, m->text[i]) > times)
+			fail_msg("said %u times, with %s failing %u times: %s", messages_with(m, m->text[i]), faulty_vk_failed_name(),
+				 faulty_vk_failed(), m->text[i]);
 }
 
 static void nothing_is_left(struct faults *f)
@@ -65,7 +72,7 @@ void faults_search(struct faults *f, struct lineup_searcher *searcher, const str
 	any.residency = LINEUP_RESIDENCY_AUTO;
 	bed_search(f->g.bed, searcher, &any, &f->g.probes, &f->options);
 	if (f->g.bed->messages.errors)
-		fail_msg("a right answer, but an error is said, with %s failing: %s", faulty_vk_failed_name(), f->g.bed->messages.text[0]);
+		fail_msg("a right answer, but an error is said, with %s failing: %s", faulty_vk_failed_name(), f->g.bed->messages.error);
 	nothing_is_said_twice(f);
 }
 
@@ -89,7 +96,7 @@ int faults_try(struct faults *f, const struct lineup_search_setup *setup, const 
 		assert_null(searcher);
 		if (m->errors != 1)
 			fail_msg("%u errors are said for %d, with %s failing: %s", m->errors, err, faulty_vk_failed_name(),
-				 m->errors ? m->text[m->count - 1] : "");
+				 m->error);
 		nothing_is_left(f);
 		return err;
 	}

@@ -31,6 +31,9 @@ void faults_searcher_end(struct faults *f, struct lineup_searcher *searcher);
  */
 int faults_try(struct faults *f, const struct lineup_search_setup *setup, const struct faulty_vk_plan *plan);
 
+/* No error and no warning since the last searcher was made, or messages were cleared. */
+void faults_say_nothing(struct faults *f);
+
 /* Numbers 1 to @count, all or a sample of @most that has the first ones and the last: the next after @n, or 0. Begin with 0. */
 uint64_t faults_next(uint64_t n, uint64_t count, uint64_t most);
 
