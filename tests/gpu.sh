@@ -17,16 +17,17 @@ Builds, runs the Vulkan tests on a GPU, lists what it can do, and benchmarks sea
   --out DIR      logs, JSON and SVG ($BUILD/gpu)
   --seconds N    that all of it may take (480)
   --test-seconds N   that each test program may take (150); they run side by side
+  --skip NAME,.. stages to leave out: tests_on_the_device, answers_are_the_same, bench_resident, peers, bench_streamed, sweep
   --quick        a small gallery, on a software device too: to see that this script works, not how fast anything is
   --pack         only build, and put the libraries beside the programs, so that $BUILD can be carried to a machine that cannot build
 
 $BUILD is the build directory (build). Where packages are missing, it says so, and installs them if it is root. What does not fit into the
 time is left out, and said.'
 
-build=${BUILD:-build} device=0 rows=10000000 dim=512 batch=1,8,32,128,1024,4096 dir=${TMPDIR:-/var/tmp} out='' limit=480 quick='' pack=''
+build=${BUILD:-build} device=0 rows=10000000 dim=512 batch=1,8,32,128,1024,4096 dir=${TMPDIR:-/var/tmp} out='' limit=480 quick='' pack='' skip=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--device | --rows | --dim | --batch | --dir | --out | --seconds | --test-seconds)
+	--device | --rows | --dim | --batch | --dir | --out | --seconds | --test-seconds | --skip)
 		[ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
 		;;&
 	--device) device=$2; shift ;;
@@ -37,7 +38,8 @@ while [ $# -gt 0 ]; do
 	--out) out=$2; shift ;;
 	--seconds) limit=$2; shift ;;
 	--test-seconds) test_seconds=$2; shift ;;
-	--quick) quick=1 rows=40000 dim=64 batch=1,8,1024,2048 ;;
+	--skip) skip=$2; shift ;;
+	--quick) quick=1 rows=8000 dim=64 batch=1,8,64,1025 ;;
 	--pack) pack=1 ;;
 	--help) echo "$help"; exit 0 ;;
 	*) echo "$help" >&2; exit 2 ;;
@@ -74,6 +76,9 @@ stage()
 {
 	local name=$1 begin=$SECONDS status
 
+	case ,$skip, in
+	*,$name,*) left_out+=("$name: not wanted"); return ;;
+	esac
 	if [ "$(left)" -lt "$2" ]; then
 		echo "=== $3: left out, $(left) s are left and it takes $2"
 		left_out+=("$name: no time")
@@ -250,6 +255,8 @@ make_gallery()
 	python3 tests/bench/peer_torch.py make "$scratch/probes.npy" 4096 "$dim" 2
 	python3 tests/bench/peer_torch.py head "$scratch/probes.npy" "$judged" "$scratch/judged.npy"
 	within 300 "$lineup" enrol "$scratch/gallery" --vectors "$scratch/rows.npy" --store float16
+	# So few rows would stay in the journal, and nothing would be read from the disk.
+	[ -z "$quick" ] || "$lineup" compact "$scratch/gallery"
 }
 
 # The CPU's answers and the GPU's, on the whole gallery.
@@ -275,7 +282,7 @@ bench()
 	shift
 
 	within 300 "$lineup" bench --backend vulkan --device "$device" --json "$out/$name.json" --plot "$out/$name.svg" \
-		${quick:+--quick --searches-only} "$@"
+		"$@" ${quick:+--quick --searches-only}
 }
 
 bench_resident()
@@ -351,7 +358,7 @@ sweep()
 			--batch 1,32,1024 --only resident --seconds 0.1 ${quick:+--quick} --json "$out/sweep-$variant.json" | sed -n '/^backend/p; /^Search/,/^  Mcmp/p'
 	done
 	for components in 128 1024; do
-		within 90 "$lineup" bench --backend vulkan --device "$device" --n $((rows / 10)) --dim $components --dir "$dir" --batch 1,8,32,128,1024 \
+		within 90 "$lineup" bench --backend vulkan --device "$device" --n $((rows / 8)) --dim $components --dir "$dir" --batch 1,8,32,128,1024 \
 			--only resident --seconds 0.1 ${quick:+--quick} --json "$out/sweep-$components.json" | sed -n '/^lineup/p; /^backend/p; /^Search/,/^  Mcmp/p'
 	done
 }

@@ -114,7 +114,8 @@ def draw_rates(axes, name, colour, points, keys):
     for x, y in points:
         yield f'<circle cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="4" fill="{colour}"/>'
         # Below the points of streamed searches, so that they do not cover the resident ones where both meet.
-        yield text(axes.x(x), axes.y(y) + (19 if colour == COLOURS["streamed"] else -9), f"{y:.0f}" if y >= 10 else f"{y:.1f}", "middle", f'fill="{colour}" font-size="11"')
+        below = 19 if colour == COLOURS["streamed"] else -9
+        yield text(axes.x(x), axes.y(y) + below, f"{y:.0f}" if y >= 10 else f"{y:.1f}", "middle", f'fill="{colour}" font-size="11"')
 
 
 def draw_axes(axes):
@@ -133,7 +134,8 @@ def draw_axes(axes):
 def draw(bench, series, peers, names):
     axes, keys = Axes(series, peers), []
     gallery, device = bench["gallery"], bench.get("devices") or {}
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+    yield 'font-family="sans-serif" font-size="13">'
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
     yield f'<clipPath id="area"><rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}"/></clipPath>'
     yield text(LEFT, 30, f"lineup: exact search of {gallery['templates']} templates of {gallery['dim']} components", more='font-size="18"')

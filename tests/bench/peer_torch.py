@@ -6,8 +6,9 @@
     peer_torch.py head FILE.npy ROWS OUT.npy
     peer_torch.py run --gallery FILE.npy --probes FILE.npy --truth FILE.tsv [OPTION]...
 
-make writes unit Gaussian rows as float16 .npy, which `lineup enrol` reads; head takes the first rows of such a file. run answers batches of the probes in two ways, both in tiles of the
-gallery so that the score matrix stays small, with the tiles' best merged: int8 torch._int_mm and topk, and float16 matmul and topk.
+make writes unit Gaussian rows as float16 .npy, which `lineup enrol` reads; head takes the first rows of such a file. run answers
+batches of the probes in two ways, both in tiles of the gallery so that the score matrix stays small, with the tiles' best merged: int8
+torch._int_mm and topk, and float16 matmul and topk.
 The answers are compared with --truth, lines of `lineup search --per template --format tsv`: recall is the share of the true k best that were
 found, identical the share of probes with the same k in the same order. Without torch the exit status is 77; --dry-run does the same
 in plain Python, for sizes that allow it, and says nothing about speed.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a Vulkan device offers and does, in the order a new GPU is looked at: extensions, limits, variants, rates, uploads. vulkan_list [DEVICE] [MiB]
+// What a Vulkan device offers and does, in the order a new GPU is looked at: vulkan_list [DEVICE] [MiB of an upload]
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -267,8 +267,8 @@ static int uploads_source(struct uploads *u, enum source source)
 		if (source == IMPORTED)
 			err = lineup_vk_buffer_import(u->device, u->host + i * u->slot_bytes, u->slot_bytes, "imported slot", &u->from[i]);
 		else
-			err = lineup_vk_buffer_create(u->device, source == DRIVER ? LINEUP_VK_READBACK : LINEUP_VK_UPLOAD, u->slot_bytes, "slot",
-						      &u->from[i]);
+			err = lineup_vk_buffer_create(u->device, source == DRIVER ? LINEUP_VK_READBACK : LINEUP_VK_UPLOAD, u->slot_bytes,
+						      "slot", &u->from[i]);
 	}
 	return err;
 }
@@ -305,7 +305,7 @@ static void list_uploads(struct lineup_vk_device *d, uint64_t slot_bytes)
 	struct uploads u = { .device = d, .queue = d->transfer.queue ? &d->transfer : &d->compute, .slot_bytes = slot_bytes };
 	int err = 0;
 
-	printf("5. uploads of %" PRIu64 " MiB a copy; driver: cached host memory of the driver's; copied: through write-combined memory of the driver's\n",
+	printf("5. uploads of %" PRIu64 " MiB a copy, from imported memory, from the driver's own (cached), or copied into the driver's own first\n",
 	       slot_bytes >> 20);
 	u.host = lineup_pages_alloc(d->ctx, SLOTS * slot_bytes);
 	if (!u.host)

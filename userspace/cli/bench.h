@@ -108,8 +108,8 @@ struct bench_devices {
 };
 
 /*
- * Measures those of @choice, as lineup_search_setup.devices names them; where NULL leaves none, the first of all, which is what a backend named on the
- * command line takes. A second for each rate of each device of the machine. 0 or -errno; the library logs.
+ * Measures those of @choice, as lineup_search_setup.devices names them; where NULL leaves none, the first of all, which is what a
+ * backend named on the command line takes. A second for each rate of each device of the machine. 0 or -errno; the library logs.
  */
 int bench_devices_measure(struct lineup_ctx *ctx, const char *choice, struct bench_devices *devices);
 

@@ -429,7 +429,10 @@ static int time_cell(struct cli *cli, struct engine *engine, const struct load *
 	return 0;
 }
 
-/* A search for one probe: what comes from where, and nothing is done for the first time in the rounds. The first one brings rows to the devices. */
+/*
+ * Searches for one probe: what comes from where, and nothing is done for the first time in the rounds. The first one brings rows to
+ * the devices.
+ */
 static int find_place(struct cli *cli, struct engine *engine, const struct load *load, struct bench_result *result,
 		      struct bench_place *place)
 {
