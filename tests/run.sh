@@ -41,6 +41,7 @@ stages="
 	a_consumer_links_shared_and_static
 	unit_tests
 	integration_tests
+	vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
@@ -50,7 +51,7 @@ stages="
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
-many=" unit_tests integration_tests unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+many=" unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ stages_include_only_stages_to_their_left()
 		stream
 		score
 		topk
-		params vulkan/vk vulkan/api vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/pipeline vulkan/select
+		params vulkan/vk vulkan/api vulkan/find vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/cache vulkan/pipeline vulkan/select
 		vulkan/kernels vulkan/shaders vulkan/rates
 		vulkan/devices
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
@@ -595,6 +596,20 @@ integration_tests()
 	compile "${FUNCNAME[0]}" "$out/gcc" CC=gcc all && run_scripts "${FUNCNAME[0]}" "$out/gcc"
 }
 
+# The software device's answers are shown by unit_tests; here, that what is asked of it is allowed: no message of the layers, hazards between commands
+# included. The layers are slow, so random tests make fewer rounds.
+vulkan_tests_under_validation_layers()
+{
+	local stage=${FUNCNAME[0]}
+
+	if ! compgen -G '/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json' >/dev/null; then
+		record skipped "$stage" "no validation layers here (Debian: vulkan-validationlayers)"
+	else
+		compile "$stage" "$out/gcc" CC=gcc unit-programs &&
+			run_units "$stage" "$out/gcc" 'test_vulkan_*' env LINEUP_TEST_SCALE=0.2 tests/validated.sh
+	fi
+}
+
 unit_tests_under_asan_and_ubsan()
 {
 	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined unit-programs &&
@@ -609,7 +624,7 @@ integration_tests_under_asan_and_ubsan()
 # The tests whose programs run more than one thread. tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model"
+	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_split test_vulkan_lost test_vulkan_stream"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"

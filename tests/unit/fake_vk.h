@@ -26,6 +26,7 @@ static struct fake_plan {
 	bool import;               /* host memory can be imported */
 	uint64_t memory;           /* of a device; 0: plenty */
 	uint32_t devices;          /* that "select" gives */
+	atomic_bool silent;        /* waits never end, though the work does */
 	uint32_t late_us;          /* at most, before a submission runs */
 	atomic_int submits_left;   /* until the device is lost; negative: never */
 	atomic_int opens_left;     /* that succeed; negative: all */
@@ -520,6 +521,8 @@ int lineup_vk_wait(struct lineup_vk_device *device, const struct lineup_vk_queue
 
 	if (atomic_load(&device->lost))
 		return -ENODEV;
+	if (atomic_load(&fake.silent))
+		return -ETIMEDOUT;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += (time_t)((timeout_ns + (uint64_t)until.tv_nsec) / 1000000000);
 	until.tv_nsec = (long)((timeout_ns + (uint64_t)until.tv_nsec) % 1000000000);

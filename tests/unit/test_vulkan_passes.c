@@ -83,6 +83,7 @@ static int as_in_life(void **state)
 	fake.memory = 0;
 	fake.devices = 1;
 	fake.late_us = 0;
+	atomic_store(&fake.silent, false);
 	atomic_store(&fake.submits_left, -1);
 	atomic_store(&fake.opens_left, -1);
 	atomic_store(&fake.lost, 0);
@@ -253,11 +254,11 @@ static void full_lists_are_halved_and_drained(void **state)
 
 static void a_gallery_of_one_row_over_and_over_ends(void **state)
 {
-	struct fixture *f = *state, same = { 0 };
+	struct fixture same = { 0 };
 	struct lineup_search_setup setup = vulkan(LINEUP_RESIDENCY_AUTO);
 	struct rng rng = { test_seed() };
 
-	(void)f;
+	(void)state;
 	same.bed = bed_open(DIM, LINEUP_STORE_FLOAT32);
 	same.rows = rows_random(&rng, 9000, DIM);
 	for (uint32_t i = 1; i < 9000; i++)
@@ -273,6 +274,25 @@ static void a_gallery_of_one_row_over_and_over_ends(void **state)
 	rows_free(&same.probe_rows);
 	rows_free(&same.rows);
 	bed_close(same.bed);
+}
+
+static void an_empty_gallery_has_no_candidates(void **state)
+{
+	struct fixture empty = { 0 };
+	struct rng rng = { test_seed() };
+
+	(void)state;
+	empty.bed = bed_open(DIM, LINEUP_STORE_FLOAT32);
+	empty.probe_rows = rows_random(&rng, 2, DIM);
+	probes_init(&empty.probes, empty.bed, &empty.probe_rows);
+	for (int i = 0; i < 3; i++) {
+		struct lineup_search_setup setup = vulkan((enum lineup_residency)i);
+
+		bed_check(empty.bed, &setup, &empty.probes, &OPTIONS(.k = K));
+	}
+	probes_fini(&empty.probes);
+	rows_free(&empty.probe_rows);
+	bed_close(empty.bed);
 }
 
 /* Wherever it is lost, the first loss is made good by opening it again, the second by the CPU; the searcher goes on. */
@@ -350,6 +370,35 @@ static void a_load_survives_a_loss(void **state)
 	}
 }
 
+/* Silence is a loss too; what such a device holds is left to it. The next one answers. */
+static void a_device_that_does_not_answer_is_lost(void **state)
+{
+	static const char *const stagings[] = { "imported", "copied", "driver" };
+	struct fixture *f = *state;
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(stagings); i++) {
+		struct lineup_search_setup setup = vulkan(LINEUP_STREAMED);
+		struct lineup_searcher *searcher;
+		int left;
+
+		as_in_life(state);
+		f->bed->ctx->gpu_test.staging = stagings[i];
+		f->bed->ctx->gpu_test.silence_ms = 1;
+		searcher = bed_searcher(f->bed, &setup);
+		atomic_store(&fake.silent, true);
+		setup.backend = NULL;
+		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+		assert_true(messages_with(&f->bed->messages, "no answer") == 2);
+		assert_true(messages_with(&f->bed->messages, "left behind") == 2);
+		assert_true(messages_with(&f->bed->messages, "the CPU takes over") == 1);
+		assert_int_equal(facts_of(f, searcher).devices, 0);
+		left = atomic_load(&fake.buffers);
+		assert_true(left > 0);
+		lineup_searcher_destroy(searcher);
+		assert_int_equal(atomic_load(&fake.buffers), left);
+	}
+}
+
 static bool stop_soon(void *arg, uint64_t done, uint64_t total)
 {
 	atomic_int *calls = arg;
@@ -414,9 +463,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_staging_devices_queues_and_splits_give_the_same, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(full_lists_are_halved_and_drained, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_gallery_of_one_row_over_and_over_ends, as_in_life, nothing_is_left),
+		cmocka_unit_test_setup_teardown(an_empty_gallery_has_no_candidates, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_loss_at_any_submission_changes_no_answer, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_device_that_is_gone_for_good_leaves_it_to_the_cpu, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_load_survives_a_loss, as_in_life, nothing_is_left),
+		cmocka_unit_test_setup(a_device_that_does_not_answer_is_lost, as_in_life),
 		cmocka_unit_test_setup_teardown(a_cancelled_search_can_be_repeated, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_name_that_is_no_variant_is_refused, as_in_life, nothing_is_left),
 	};

@@ -55,6 +55,7 @@ struct lineup_ctx {
 	void *log_arg;
 	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
 	void *io_arg;
+	const struct lineup_engine *engine; /* stream.h: NULL: the system's; or a test's */
 	atomic_bool said[LINEUP_ONCE_COUNT];
 	/* Limits of the gallery stage that its tests lower; 0: LINEUP_JOURNAL_SEAL_BYTES, LINEUP_RECORD_BYTES_MAX, 32768. */
 	uint64_t journal_seal_bytes;
@@ -66,6 +67,7 @@ struct lineup_ctx {
 /* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */
 int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
 void lineup_warn(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
+void lineup_info(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
 void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...) LINEUP_PRINTF(3, 4);
 /*
  * Copies a caller's option struct of @user->size bytes (its first field) into @options of @size bytes, zero-filled; NULL @user gives

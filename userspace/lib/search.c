@@ -329,7 +329,7 @@ static void say_who(struct lineup_searcher *s, struct lineup_search_facts *facts
 	facts->staging = gpus.staging;
 	facts->rows_on_device = gpus.rows_retained;
 	facts->bytes_on_device = gpus.bytes_retained;
-	facts->resident = gpus.rows_retained == s->snapshot->rows && !facts->bytes_read;
+	facts->resident = s->residency != LINEUP_STREAMED && gpus.rows_retained == s->snapshot->rows && !facts->bytes_read;
 }
 
 static double seconds_now(void)

@@ -193,7 +193,10 @@ static void place_slots(struct lineup_stream *stream, uint8_t *memory)
 
 static int choose_engine(struct lineup_stream *stream, const struct lineup_engine *engine)
 {
-	int err = engine_create(stream, engine ? engine : &lineup_engine_uring);
+	int err;
+
+	engine = engine ? engine : stream->ctx->engine;
+	err = engine_create(stream, engine ? engine : &lineup_engine_uring);
 
 	if (err && !engine) {
 		lineup_warn_once(stream->ctx, LINEUP_ONCE_URING, "io_uring is not available here (%s): reading with pread, which is slower",

@@ -57,7 +57,7 @@ struct lineup_stream_block {
 struct lineup_stream;
 
 /*
- * A stream over those segments of @snapshot that are on disk. @engine NULL: io_uring, else pread, with a warning once. All memory is allocated here:
+ * A stream over those segments of @snapshot that are on disk. @engine NULL: the context's, or io_uring, else pread, with a warning once. All memory is allocated here:
  * @bytes for the ring (0: the default). @snapshot is borrowed.
  */
 int lineup_stream_create(struct lineup_snapshot *snapshot, uint64_t bytes, const struct lineup_engine *engine, struct lineup_stream **stream);

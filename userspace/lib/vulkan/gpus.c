@@ -376,12 +376,16 @@ void lineup_gpus_facts(const struct lineup_gpus *gpus, struct lineup_gpus_facts 
 
 const char *lineup_gpus_why_not(struct lineup_ctx *ctx)
 {
-	struct lineup_device *list = lineup_vk_nodes_exist() ? calloc(LINEUP_DEVICES_MAX, sizeof(*list)) : NULL;
+	struct lineup_device *list;
 	const char *why = NULL;
 	uint32_t count = 0;
-	int err = list ? lineup_vk_list(ctx, list, LINEUP_DEVICES_MAX, &count, &why) : -ENOMEM;
 	bool any = false;
+	int err;
 
+	if (!lineup_vk_nodes_exist())
+		return "there is no GPU";
+	list = calloc(LINEUP_DEVICES_MAX, sizeof(*list));
+	err = list ? lineup_vk_list(ctx, list, LINEUP_DEVICES_MAX, &count, &why) : -ENOMEM;
 	for (uint32_t i = 0; !err && i < count && i < LINEUP_DEVICES_MAX; i++)
 		any = any || (list[i].type != LINEUP_DEVICE_SOFTWARE && !list[i].why_not);
 	free(list);
