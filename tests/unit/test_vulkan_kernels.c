@@ -138,6 +138,19 @@ static void a_last_block_may_hold_any_number_of_rows(void **state)
 	unpack(8, 48, 48 * 700, true);
 }
 
+static void many_blocks_take_several_dispatches(void **state)
+{
+	struct lineup_vk_kernels *kernels = bed.kernels[LINEUP_VK_SCALAR];
+	uint32_t groups_max = kernels->groups_max;
+
+	(void)state;
+	for (kernels->groups_max = 1; kernels->groups_max < 6; kernels->groups_max++) {
+		unpack(70, 48, 48 * 5, true);
+		unpack(70, 96, 96 * 3 + 50, kernels->groups_max % 2);
+	}
+	kernels->groups_max = groups_max;
+}
+
 /* ---- scanning ---- */
 
 typedef void scan_fn(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
@@ -558,6 +571,26 @@ static void every_variant_tile_and_run_gives_the_same_set(void **state)
 	assert_true(scans >= 16 * 3 * 4);
 }
 
+static void many_rows_take_several_dispatches(void **state)
+{
+	uint32_t groups_max[BED_VARIANTS] = { 0 };
+	struct scanning s;
+
+	(void)state;
+	for (uint32_t v = 0; v < BED_VARIANTS; v++) {
+		groups_max[v] = bed.kernels[v] ? bed.kernels[v]->groups_max : 0;
+		if (bed.kernels[v])
+			bed.kernels[v]->groups_max = 2;
+	}
+	for (uint32_t n = 0; n < 4; n++) {
+		place_scan(&s, 64, 300 + kbed_below(200), n % 2 ? 8 : 33);
+		by_all(&s, check_all_rows);
+	}
+	for (uint32_t v = 0; v < BED_VARIANTS; v++)
+		if (bed.kernels[v])
+			bed.kernels[v]->groups_max = groups_max[v];
+}
+
 static void check_counts_past_the_end(const struct scanning *s)
 {
 	const struct gpu_entry *entries = kbed_back(&bed, s->entries);
@@ -624,12 +657,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(blocks_of_every_dimension_become_rows, need_device),
 		cmocka_unit_test_setup(a_last_block_may_hold_any_number_of_rows, need_device),
+		cmocka_unit_test_setup(many_blocks_take_several_dispatches, need_device),
 		cmocka_unit_test_setup(sums_are_exact_in_every_variant, need_device),
 		cmocka_unit_test_setup(sums_at_the_limits_are_exact, need_device),
 		cmocka_unit_test_setup(survivors_are_those_whose_bound_reaches_the_threshold, need_device),
 		cmocka_unit_test_setup(odd_bounds_and_thresholds_never_lose_a_row, need_device),
 		cmocka_unit_test_setup(rows_that_may_not_be_reported_are_not, need_device),
 		cmocka_unit_test_setup(every_variant_tile_and_run_gives_the_same_set, need_device),
+		cmocka_unit_test_setup(many_rows_take_several_dispatches, need_device),
 		cmocka_unit_test_setup(a_full_list_counts_on_and_writes_nothing_past_its_end, need_device),
 	};
 

@@ -6,8 +6,8 @@
 
 #include "kernels_parts.h"
 
-/* Every device has so many workgroups in each direction. */
-enum { GROUPS_MAX = 65535 };
+/* Every device has so many workgroups in each direction; and shaders' indexes are 32 bits, of which one is a sign. */
+enum { GROUPS_MAX = 65535, INDEX_MAX = INT32_MAX };
 
 int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
 			    struct lineup_vk_kernel *kernel)
@@ -182,6 +182,7 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 	if (!made)
 		return lineup_fail(device->ctx, -ENOMEM, "out of memory");
 	made->device = device;
+	made->groups_max = GROUPS_MAX;
 	for (uint32_t v = 0; v < LINEUP_VK_VARIANTS; v++) {
 		device->info.variants[v].name = lineup_vk_variant_name((enum lineup_vk_variant)v);
 		note(device, (enum lineup_vk_variant)v, "not tried");
@@ -227,11 +228,12 @@ static uint32_t groups(uint32_t n, uint32_t size)
 void lineup_vk_unpack(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_unpack *unpack)
 {
 	struct gpu_unpack push = *unpack;
-	uint32_t blocks = groups(unpack->rows, unpack->block_rows);
+	uint32_t blocks = groups(unpack->rows, unpack->block_rows), most = INDEX_MAX / unpack->block_words, count;
 
-	for (uint32_t first = 0; first < blocks; first += GROUPS_MAX) {
-		uint32_t count = blocks - first < GROUPS_MAX ? blocks - first : GROUPS_MAX;
-
+	if (most > kernels->groups_max)
+		most = kernels->groups_max;
+	for (uint32_t first = 0; first < blocks; first += count) {
+		count = blocks - first < most ? blocks - first : most;
 		push.blocks = unpack->blocks + (uint64_t)first * unpack->block_words * 4;
 		if (unpack->deleted)
 			push.deleted = unpack->deleted + (uint64_t)first * groups(unpack->block_rows, 32) * 4;
@@ -247,7 +249,7 @@ static void scan_by(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 		    const struct gpu_scan *scan, bool rows_in_x)
 {
 	struct gpu_scan push = *scan;
-	uint32_t rows_max = GROUPS_MAX * kernel->rows;
+	uint32_t rows_max = kernels->groups_max * kernel->rows;
 
 	if (!scan->probes)
 		return;

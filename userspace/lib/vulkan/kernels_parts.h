@@ -56,6 +56,7 @@ struct lineup_vk_kernel {
 struct lineup_vk_kernels {
 	struct lineup_vk_device *device;
 	enum lineup_vk_variant variant;
+	uint32_t groups_max; /* workgroups in a direction of one dispatch; tests lower it */
 	struct lineup_vk_kernel unpack, refresh;
 	struct lineup_vk_kernel gemv, narrow, wide; /* scans of the variant: for the fewest, few and many probes */
 };
