@@ -8,7 +8,7 @@
 #include "scan.glsl"
 
 layout(local_size_x_id = 0) in; // a multiple of LANES
-layout(constant_id = 1) const uint STEP = 4; // rows that a lane has in hand at once: loads on their way, and uses of a probe's codes once loaded
+layout(constant_id = 1) const uint STEP = 4; // rows that a lane has in hand at once: loads on their way, uses of a probe's codes
 
 const uint THREADS = gl_WorkGroupSize.x;
 const uint LANES = LINEUP_GPU_PITCH / 16; // of a row; its uvec4s are a multiple

@@ -3,13 +3,14 @@
 // SPV_KHR_cooperative_matrix.
 /*
  *	nv2khr IN.spv OUT.spv	rewrites
- *	nv2khr --dump IN.spv	prints what a module of either kind has to do with matrices, for tests: no tool of Debian 12 knows the KHR form
+ *	nv2khr --dump IN.spv	prints what a module of either kind has of matrices: no tool of Debian 12 knows KHR's
  *
  * The two differ in names, and in three things more:
  *
- *	type		KHR's has a Use: A (0), B (1) or accumulator (2). It is found from the type's place in multiply-adds; a type in two places is refused,
- *			so a module must give A and B shapes of different constants.
- *	load, store	NV: a bool constant, true for column-major, after the stride. KHR: a MemoryLayout (0: row-major, 1: column-major) before it.
+ *	type		KHR's has a Use: A (0), B (1) or accumulator (2). It is found from the type's place in multiply-adds;
+ *			a type in two places is refused, so a module must give A and B shapes of different constants.
+ *	load, store	NV: a bool constant, true for column-major, after the stride. KHR: a MemoryLayout (0: row-major,
+ *			1: column-major) before it.
  *	multiply-add	KHR's says which components are signed; NV has it in the types.
  *
  * Anything about matrices that is not known here is refused, for nothing later would find it.
@@ -30,10 +31,11 @@ enum { /* capabilities, and opcodes; those of KHR come in the order of NV's */
 };
 
 enum {
-	OP_UNDEF = 1, OP_SOURCE_EXTENSION = 4, OP_NAME = 5, OP_EXTENSION = 10, OP_MEMORY_MODEL = 14, OP_CAPABILITY = 17, OP_TYPE_INT = 21, OP_TYPE_FLOAT = 22,
-	OP_TYPE_ARRAY = 28, OP_TYPE_STRUCT = 30, OP_TYPE_POINTER = 32, OP_TYPE_FUNCTION = 33, OP_CONSTANT_TRUE = 41, OP_CONSTANT_FALSE = 42,
-	OP_CONSTANT = 43, OP_CONSTANT_COMPOSITE = 44, OP_SPEC_CONSTANT = 50, OP_SPEC_CONSTANT_OP = 52, OP_FUNCTION_PARAMETER = 55, OP_LOAD = 61,
-	OP_STORE = 62, OP_DECORATE = 71, OP_COMPOSITE_EXTRACT = 81, OP_PHI = 245, OP_SELECT = 169,
+	OP_UNDEF = 1, OP_SOURCE_EXTENSION = 4, OP_EXTENSION = 10, OP_MEMORY_MODEL = 14, OP_CAPABILITY = 17, OP_TYPE_INT = 21,
+	OP_TYPE_FLOAT = 22, OP_TYPE_ARRAY = 28, OP_TYPE_STRUCT = 30, OP_TYPE_POINTER = 32, OP_TYPE_FUNCTION = 33,
+	OP_CONSTANT_TRUE = 41, OP_CONSTANT_FALSE = 42, OP_CONSTANT = 43, OP_CONSTANT_COMPOSITE = 44, OP_SPEC_CONSTANT = 50,
+	OP_SPEC_CONSTANT_OP = 52, OP_FUNCTION_PARAMETER = 55, OP_LOAD = 61, OP_STORE = 62, OP_DECORATE = 71,
+	OP_COMPOSITE_EXTRACT = 81, OP_SELECT = 169, OP_PHI = 245,
 };
 
 static const char extension_nv[] = "SPV_NV_cooperative_matrix", extension_khr[] = "SPV_KHR_cooperative_matrix";
@@ -110,6 +112,16 @@ static void read_module(struct module *m, const char *path)
 	m->name = allocate(m->bound);
 }
 
+static void free_module(struct module *m)
+{
+	free(m->name);
+	free(m->spec_id);
+	free(m->use);
+	free(m->type);
+	free(m->definition);
+	free(m->words);
+}
+
 /* Operand @i of @w as an id. */
 static uint32_t id_at(const struct module *m, const uint32_t *w, uint32_t i)
 {
@@ -163,17 +175,29 @@ static void note_definition(struct module *m, size_t i)
 /* Instructions whose result may be a matrix. Of another kind, such as arithmetic on whole matrices, there must be none. */
 static bool gives_matrix(uint32_t op)
 {
-	switch (op) {
-	case OP_UNDEF: case OP_CONSTANT_COMPOSITE: case OP_FUNCTION_PARAMETER: case OP_LOAD: case OP_COMPOSITE_EXTRACT: case OP_PHI: case OP_SELECT:
-	case LOAD_NV: case MULTIPLY_NV: case LOAD_KHR: case MULTIPLY_KHR:
-		return true;
-	}
+	static const uint32_t known[] = {
+		OP_UNDEF, OP_CONSTANT_COMPOSITE, OP_FUNCTION_PARAMETER, OP_LOAD, OP_COMPOSITE_EXTRACT, OP_PHI, OP_SELECT,
+		LOAD_NV, MULTIPLY_NV, LOAD_KHR, MULTIPLY_KHR,
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i] == op)
+			return true;
 	return false;
 }
 
-static bool is_a_type(uint32_t op)
+/* Instructions whose first operand may look like the type of a result that is a matrix, and is none. */
+static bool gives_nothing(uint32_t op)
 {
-	return op == OP_TYPE_ARRAY || op == OP_TYPE_STRUCT || op == OP_TYPE_POINTER || op == OP_TYPE_FUNCTION;
+	static const uint32_t known[] = {
+		OP_CAPABILITY, OP_TYPE_ARRAY, OP_TYPE_STRUCT, OP_TYPE_POINTER, OP_TYPE_FUNCTION, TYPE_NV, TYPE_KHR, OP_STORE,
+		OP_DECORATE,
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (known[i] == op)
+			return true;
+	return op <= OP_MEMORY_MODEL;
 }
 
 static void note_value(struct module *m, size_t i)
@@ -182,8 +206,7 @@ static void note_value(struct module *m, size_t i)
 
 	if (gives_matrix(opcode(w)))
 		m->type[id_at(m, w, 2)] = id_at(m, w, 1);
-	else if (length(w) >= 3 && opcode(w) > OP_MEMORY_MODEL && opcode(w) != OP_CAPABILITY && !is_a_type(opcode(w)) && opcode(w) != OP_DECORATE &&
-		 opcode(w) != TYPE_NV && opcode(w) != TYPE_KHR && opcode(w) != OP_STORE && w[1] < m->bound && is_matrix_type(m, w[1]))
+	else if (length(w) >= 3 && !gives_nothing(opcode(w)) && w[1] < m->bound && is_matrix_type(m, w[1]))
 		refuse("opcode %u works on whole matrices: not known here", opcode(w));
 }
 
@@ -199,8 +222,8 @@ static void note_uses(struct module *m, const uint32_t *w)
 		if (!type[k] || !is_matrix_type(m, type[k]))
 			refuse("multiply-add %%%u: operand %u is not known to be a matrix", w[2], k);
 		if (m->use[type[k]] && m->use[type[k]] != use)
-			refuse("matrix type %%%u is used as %s and as %s: give them shapes of different constants", type[k], uses[m->use[type[k]]],
-			       uses[use]);
+			refuse("matrix type %%%u is used as %s and as %s: give them shapes of different constants", type[k],
+			       uses[m->use[type[k]]], uses[use]);
 		m->use[type[k]] = use;
 	}
 }
@@ -362,7 +385,7 @@ static void rewrite(struct module *m, const char *path)
 
 /* ---- dumping ---- */
 
-/* Constants by value, the rest by numbers in the order of appearance, so that a change elsewhere in the shader changes nothing here. */
+/* Constants by value, the rest by numbers in the order of appearance: a change elsewhere in the shader changes nothing here. */
 static void print_id(struct module *m, uint32_t id)
 {
 	const uint32_t *w = m->words + m->definition[id];
@@ -465,10 +488,11 @@ int main(int argc, char **argv)
 		note_all(&m);
 		for (size_t i = HEADER_WORDS; i < m.count; i += length(m.words + i))
 			dump_instruction(&m, m.words + i);
-		return fflush(stdout) ? 1 : 0;
+	} else {
+		read_module(&m, argv[1]);
+		note_all(&m);
+		rewrite(&m, argv[2]);
 	}
-	read_module(&m, argv[1]);
-	note_all(&m);
-	rewrite(&m, argv[2]);
-	return 0;
+	free_module(&m);
+	return fflush(stdout) ? 1 : 0;
 }

@@ -4,7 +4,7 @@
 #define LINEUP_SHADER_PARAMS_H
 
 /*
- * Everything is reached by buffer device address; there are no descriptor sets.
+ * Everything is reached by buffer device address; there are no descriptor sets. Every address is a multiple of 16.
  *
  * A *piece* is a run of gallery rows in device memory, in the order of template ids, without gaps:
  *
@@ -18,10 +18,12 @@
  * counts[probe] goes on past cap when the list is full, so that the overflow is known; entries past cap are not written. A
  * refresh, after each scan,
  *
- *	- on overflow (count > cap) takes back all that the scan appended and sets bit 0 of overflow[chunk]: the host scans that chunk again, in halves;
- *	- else puts each new entry's lower bound into the probe's slots: slots[hash(key) % slot_count] = max(...), key = subject or row; the k-th largest slot,
- *	  if k are taken, is a score that k distinct subjects (rows) are known to reach: two keys in one slot only make it lower. It is the new
- *	  threshold unless that is higher already. Entries whose upper bound is below it are dropped, the others become `kept`.
+ *	- on overflow (count > cap) takes back all that the scan appended and sets bit 0 of overflow[chunk]: the host scans
+ *	  that chunk again, in halves;
+ *	- else puts each new entry's lower bound into the probe's slots: slots[hash(key) % slot_count] = max(...), key =
+ *	  subject or row; the k-th largest slot, if k are taken, is a score that k distinct subjects (rows) are known to
+ *	  reach: two keys in one slot only make it lower. It is the new threshold unless that is higher already. Entries
+ *	  whose upper bound is below it are dropped, the others become `kept`.
  *
  * Slots are ordered floats (gpu_ordered in common.glsl), 0 for "not taken". The threshold changes only between scans, and no slot
  * depends on the order of entries: which entries survive is a function of gallery, probes and chunks, though not their order in

@@ -28,5 +28,6 @@ void consider(uint row, uint probe, int acc)
 	uint at = atomicAdd(p.counts.v[probe], 1);
 
 	if (at < p.cap)
-		p.entries.v[probe * p.cap + at] = gpu_entry(p.row_base + row, acc, bound.scale, bound.resid, mark.subject, 0, mark.template_id);
+		p.entries.v[probe * p.cap + at] = gpu_entry(p.row_base + row, acc, bound.scale, bound.resid, mark.subject, 0,
+							    mark.template_id);
 }

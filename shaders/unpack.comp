@@ -24,7 +24,8 @@ void main()
 	uint columns = block * p.block_words + HEADER_WORDS;
 	uint pairs = columns + 2 * row; // words of a 64-bit column begin two a row
 
-	p.bounds.v[to] = gpu_bound(uintBitsToFloat(p.blocks.v[columns + row]), uintBitsToFloat(p.blocks.v[columns + p.block_rows + row]));
+	p.bounds.v[to] = gpu_bound(uintBitsToFloat(p.blocks.v[columns + row]),
+				   uintBitsToFloat(p.blocks.v[columns + p.block_rows + row]));
 
 	gpu_mark mark;
 

@@ -31,7 +31,8 @@ static void record_refresh(struct kernels_bed *b, void *arg)
 {
 	struct gpu_refresh push = {
 		.probe = kbed_address(b, r.probe), .entries = kbed_address(b, r.entries), .counts = kbed_address(b, r.counts),
-		.kept = kbed_address(b, r.kept), .slots = kbed_address(b, r.slots), .overflow = kbed_address(b, r.overflow), .chunk = r.chunk,
+		.kept = kbed_address(b, r.kept), .slots = kbed_address(b, r.slots), .overflow = kbed_address(b, r.overflow),
+		.chunk = r.chunk,
 		.probes = r.probes, .cap = r.cap, .k = r.k, .slot_count = r.slot_count, .distinct = r.distinct,
 	};
 
@@ -81,7 +82,8 @@ static void begin(uint32_t probes, uint32_t cap, uint32_t k, uint32_t slot_count
 static struct gpu_entry make_entry(uint32_t subjects)
 {
 	static const float odd[] = { NAN, INFINITY, -1, 0x1p80f };
-	struct gpu_entry e = { .row = r.next_row++, .acc = (int32_t)kbed_below(60001) - 20000, .scale = 0.003f, .subject = kbed_below(subjects),
+	struct gpu_entry e = { .row = r.next_row++, .acc = (int32_t)kbed_below(60001) - 20000, .scale = 0.003f,
+			       .subject = kbed_below(subjects),
 			       .resid = 0.005f + (float)kbed_below(100) * 1e-4f, .template_id = kbed_random() };
 
 	if (kbed_below(4) == 0)
@@ -168,9 +170,11 @@ static void check_kept(uint32_t p, uint32_t before, uint32_t after, float thresh
 
 		at += stays;
 		if (!stays && (!is_sane(e) || upper >= threshold))
-			fail_msg("probe %u: entry %u of %u reaches %.12Lg, yet it was dropped at %.12g", p, i, before, upper, (double)threshold);
+			fail_msg("probe %u: entry %u of %u reaches %.12Lg, yet it was dropped at %.12g", p, i, before, upper,
+				 (double)threshold);
 		if (stays && is_sane(e) && upper + margin(probe_of(p), e) < threshold)
-			fail_msg("probe %u: entry %u of %u reaches %.12Lg, yet it was kept at %.12g", p, i, before, upper, (double)threshold);
+			fail_msg("probe %u: entry %u of %u reaches %.12Lg, yet it was kept at %.12g", p, i, before, upper,
+				 (double)threshold);
 	}
 	assert_int_equal(at, after);
 }
@@ -179,14 +183,16 @@ static void check_probe(uint32_t p)
 {
 	float before = probe_of(p)->threshold, after = ((const struct gpu_probe *)kbed_back(&bed, r.probe))[p].threshold;
 	uint32_t count = *number(r.counts, p), kept = *number(r.kept, p);
-	uint32_t count_after = ((const uint32_t *)kbed_back(&bed, r.counts))[p], kept_after = ((const uint32_t *)kbed_back(&bed, r.kept))[p];
+	uint32_t count_after = ((const uint32_t *)kbed_back(&bed, r.counts))[p],
+		kept_after = ((const uint32_t *)kbed_back(&bed, r.kept))[p];
 	long double low, high;
 
 	assert_int_equal(count_after, kept_after);
 	if (count > r.cap) { /* taken back, and nothing else changed */
 		assert_int_equal(kept_after, kept);
 		assert_memory_equal(&before, &after, 4);
-		assert_memory_equal(kbed_back(&bed, r.slots + (uint64_t)p * r.slot_count * 4), number(r.slots, p * r.slot_count), r.slot_count * 4);
+		assert_memory_equal(kbed_back(&bed, r.slots + (uint64_t)p * r.slot_count * 4), number(r.slots, p * r.slot_count),
+				    r.slot_count * 4);
 		assert_memory_equal(kbed_back(&bed, r.entries + (uint64_t)p * r.cap * sizeof(struct gpu_entry)), list_of(p),
 				    kept * sizeof(struct gpu_entry));
 		return;
@@ -195,7 +201,8 @@ static void check_probe(uint32_t p)
 	low = kth(r.low[p]);
 	high = kth(r.high[p]);
 	if (!(after >= before && (after == before ? low <= before : after >= low && after <= high)))
-		fail_msg("probe %u: the threshold went from %.12g to %.12g, by the model %.12Lg to %.12Lg", p, (double)before, (double)after, low, high);
+		fail_msg("probe %u: the threshold went from %.12g to %.12g, by the model %.12Lg to %.12Lg", p, (double)before,
+			 (double)after, low, high);
 	check_kept(p, count, kept_after, after);
 }
 
@@ -208,7 +215,8 @@ static void refresh(void)
 		overflows += *number(r.counts, p) > r.cap;
 	kbed_run(&bed, record_refresh, NULL);
 	for (uint32_t c = 0; c < CHUNKS; c++)
-		assert_int_equal(((const uint32_t *)kbed_back(&bed, r.overflow))[c], *number(r.overflow, c) | (c == r.chunk && overflows));
+		assert_int_equal(((const uint32_t *)kbed_back(&bed, r.overflow))[c],
+				 *number(r.overflow, c) | (c == r.chunk && overflows));
 	for (uint32_t p = 0; p < r.probes; p++)
 		check_probe(p);
 	memcpy(kbed_host(&bed, 0), kbed_back(&bed, 0), bed.used);
@@ -231,7 +239,8 @@ static void append(uint32_t count, uint32_t subjects)
 
 static void thresholds_are_what_k_keys_reach(void **state)
 {
-	static const struct { uint32_t k, slots; } sizes[] = { { 1, 1 }, { 1, 64 }, { 2, 2 }, { 10, 256 }, { 100, 1024 }, { 255, 256 }, { 257, 512 },
+	static const struct { uint32_t k, slots; } sizes[] = { { 1, 1 }, { 1, 64 }, { 2, 2 }, { 10, 256 }, { 100, 1024 },
+			{ 255, 256 }, { 257, 512 },
 							       { 1000, 4096 }, { 4096, 4096 }, { 4096, 16384 } };
 
 	(void)state;

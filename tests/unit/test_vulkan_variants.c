@@ -18,6 +18,8 @@ static struct {
 	VkResult result;
 	bool crash, hang;      /* in a child only */
 	bool no_child;         /* no device can be opened in a child */
+	bool silent;           /* nothing that is submitted ever ends */
+	bool no_memory;
 	pid_t parent;
 	VkShaderModule module;
 	uint32_t made;         /* pipelines of @shader, or tried */
@@ -27,9 +29,11 @@ static struct {
 static PFN_vkCreateShaderModule create_shader_module;
 static PFN_vkCreateComputePipelines create_compute_pipelines;
 static PFN_vkCmdPushConstants cmd_push_constants;
+static PFN_vkWaitSemaphores wait_semaphores;
+static PFN_vkAllocateMemory allocate_memory;
 
-static VkResult VKAPI_CALL faulty_create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info, const VkAllocationCallbacks *callbacks,
-						       VkShaderModule *module)
+static VkResult VKAPI_CALL faulty_create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
+						       const VkAllocationCallbacks *callbacks, VkShaderModule *module)
 {
 	VkResult result = create_shader_module(device, info, callbacks, module);
 
@@ -54,8 +58,8 @@ static VkResult VKAPI_CALL faulty_create_compute_pipelines(VkDevice device, VkPi
 	return create_compute_pipelines(device, cache, count, infos, callbacks, pipelines);
 }
 
-static void VKAPI_CALL faulty_cmd_push_constants(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t offset,
-						 uint32_t size, const void *values)
+static void VKAPI_CALL faulty_cmd_push_constants(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages,
+						 uint32_t offset, uint32_t size, const void *values)
 {
 	uint8_t bent[128];
 
@@ -75,12 +79,27 @@ static VkResult VKAPI_CALL no_semaphore(VkDevice device, const VkSemaphoreCreate
 	return VK_ERROR_INITIALIZATION_FAILED;
 }
 
+static VkResult VKAPI_CALL faulty_wait_semaphores(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout)
+{
+	return fault.silent ? VK_TIMEOUT : wait_semaphores(device, info, timeout);
+}
+
+static VkResult VKAPI_CALL faulty_allocate_memory(VkDevice device, const VkMemoryAllocateInfo *info,
+						  const VkAllocationCallbacks *callbacks, VkDeviceMemory *memory)
+{
+	return fault.no_memory ? VK_ERROR_OUT_OF_DEVICE_MEMORY : allocate_memory(device, info, callbacks, memory);
+}
+
 static void wrap(void *arg, struct lineup_vk_api *api)
 {
 	(void)arg;
 	create_shader_module = api->CreateShaderModule;
 	create_compute_pipelines = api->CreateComputePipelines;
 	cmd_push_constants = api->CmdPushConstants;
+	wait_semaphores = api->WaitSemaphores;
+	allocate_memory = api->AllocateMemory;
+	api->WaitSemaphores = faulty_wait_semaphores;
+	api->AllocateMemory = faulty_allocate_memory;
 	api->CreateShaderModule = faulty_create_shader_module;
 	api->CreateComputePipelines = faulty_create_compute_pipelines;
 	api->CmdPushConstants = faulty_cmd_push_constants;
@@ -204,6 +223,33 @@ static void a_device_that_is_lost_meanwhile_ends_the_choice(void **state)
 	}
 }
 
+static void a_device_that_does_not_answer_counts_as_lost(void **state)
+{
+	struct lineup_vk_kernels *kernels = NULL;
+	struct kernels_bed bed;
+
+	(void)state;
+	BEGIN(&bed);
+	fault.silent = true;
+	assert_int_equal(lineup_vk_kernels_create(bed.device, NULL, &kernels), -ENODEV);
+	assert_non_null(strstr(bed.message, "was lost while its kernels were made"));
+	assert_true(atomic_load(&bed.device->lost));
+	kbed_close(&bed);
+}
+
+static void a_lack_of_memory_is_said(void **state)
+{
+	struct lineup_vk_kernels *kernels = NULL;
+	struct kernels_bed bed;
+
+	(void)state;
+	BEGIN(&bed);
+	fault.no_memory = true;
+	assert_int_equal(lineup_vk_kernels_create(bed.device, NULL, &kernels), -ENOMEM);
+	assert_non_null(strstr(bed.message, "no memory for the kernels"));
+	kbed_close(&bed);
+}
+
 /* ---- the self-test ---- */
 
 #define BEND(name, type, field, value) \
@@ -233,8 +279,8 @@ BEND(bend_cap, struct gpu_refresh, cap, ((struct gpu_refresh *)push)->cap - 1)
 static void kernels_that_answer_wrongly_are_refused(void **state)
 {
 	static void (*const bends[])(void *, uint32_t) = {
-		bend_rows, bend_first, bend_base, bend_probes, bend_lists, bend_few_lists, bend_now, bend_late, bend_pitch, bend_deleted, bend_groups,
-		bend_unpacked, bend_k, bend_greater_k, bend_distinct, bend_chunk, bend_cap,
+		bend_rows, bend_first, bend_base, bend_probes, bend_lists, bend_few_lists, bend_now, bend_late, bend_pitch,
+		bend_deleted, bend_groups, bend_unpacked, bend_k, bend_greater_k, bend_distinct, bend_chunk, bend_cap,
 	};
 	struct lineup_vk_kernels *kernels = NULL;
 	struct kernels_bed bed;
@@ -262,13 +308,13 @@ static void begin_child(struct kernels_bed *bed, struct lineup_vk_shape_of *shap
 
 	lineup_vk_shaders_hash(hash);
 	assert_int_equal(lineup_vk_cache_open(bed->device, hash), 0);
-	lineup_vk_shape_scan(bed->device, LINEUP_VK_SCALAR, shape);
+	lineup_vk_shape_wide(bed->device, LINEUP_VK_SCALAR, shape);
 	fault.shader = LINEUP_VK_SHADER_scan_scalar;
 }
 
 static int try(struct kernels_bed *bed, const struct lineup_vk_shape_of *shape, const char **what)
 {
-	return lineup_vk_compile_begin(bed->device, shape, sizeof(struct gpu_scan), what);
+	return lineup_vk_compile_begin(bed->device, shape, 1, sizeof(struct gpu_scan), what);
 }
 
 static void what_compiles_in_a_child_is_not_tried_there_again(void **state)
@@ -405,6 +451,8 @@ int main(void)
 		cmocka_unit_test(a_variant_that_does_not_compile_gives_way),
 		cmocka_unit_test(a_driver_that_compiles_nothing_has_no_variant),
 		cmocka_unit_test(a_device_that_is_lost_meanwhile_ends_the_choice),
+		cmocka_unit_test(a_device_that_does_not_answer_counts_as_lost),
+		cmocka_unit_test(a_lack_of_memory_is_said),
 		cmocka_unit_test(kernels_that_answer_wrongly_are_refused),
 		cmocka_unit_test(what_compiles_in_a_child_is_not_tried_there_again),
 		cmocka_unit_test(a_driver_that_crashes_is_remembered),

@@ -11,7 +11,7 @@
 
 #include "vulkan_kernels.h"
 
-enum { DEVICES_MAX = 16, WAIT_SECONDS = 120 };
+enum { WAIT_SECONDS = 120 };
 
 static uint64_t state = 88172645463325252u;
 
@@ -37,13 +37,18 @@ static void keep_message(void *arg, enum lineup_log_level level, const char *mes
 
 static bool choose_device(struct kernels_bed *bed, struct lineup_device *chosen)
 {
-	static struct lineup_device devices[DEVICES_MAX];
+	static struct lineup_device devices[LINEUP_DEVICES_MAX];
 	const char *named = getenv("LINEUP_TEST_DEVICE"), *why = NULL;
 	uint32_t count = 0;
 
-	assert_int_equal(lineup_vk_list(bed->ctx, devices, DEVICES_MAX, &count, &why), 0);
-	for (uint32_t i = 0; i < count && i < DEVICES_MAX; i++) {
-		if (named ? devices[i].index == (uint32_t)strtoul(named, NULL, 10) : devices[i].type == LINEUP_DEVICE_SOFTWARE) {
+	if (named) {
+		assert_int_equal(lineup_vk_select(bed->ctx, named, true, devices, &count), 0);
+		*chosen = devices[0];
+		return true;
+	}
+	assert_int_equal(lineup_vk_list(bed->ctx, devices, LINEUP_DEVICES_MAX, &count, &why), 0);
+	for (uint32_t i = 0; i < count && i < LINEUP_DEVICES_MAX; i++) {
+		if (devices[i].type == LINEUP_DEVICE_SOFTWARE) {
 			*chosen = devices[i];
 			return true;
 		}

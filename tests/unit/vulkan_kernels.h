@@ -24,7 +24,7 @@ struct kernels_bed {
 };
 
 /*
- * Opens the device that LINEUP_TEST_DEVICE names by index, or the first software device. False: there is none, which is said.
+ * Opens the device that LINEUP_TEST_DEVICE names, or the first software device. False: there is none, which is said.
  * @test: of the context; may be NULL.
  */
 bool kbed_open(struct kernels_bed *bed, const struct lineup_gpu_test *test, uint64_t bytes);

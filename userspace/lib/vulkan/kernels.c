@@ -13,7 +13,8 @@ int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup
 			    struct lineup_vk_kernel *kernel)
 {
 	struct lineup_vk_spirv spirv = lineup_vk_shader(shape->shader);
-	int err = lineup_vk_pipeline_create(device, &spirv, shape->constants, shape->count, push_bytes, shape->subgroup, &kernel->pipeline);
+	int err = lineup_vk_pipeline_create(device, &spirv, shape->constants, shape->count, push_bytes, shape->subgroup,
+					    &kernel->pipeline);
 
 	if (err)
 		return err;
@@ -36,7 +37,8 @@ static void note(struct lineup_vk_device *device, enum lineup_vk_variant variant
 
 static void scans_destroy(struct lineup_vk_kernels *kernels)
 {
-	kernel_destroy(kernels->device, &kernels->scan);
+	kernel_destroy(kernels->device, &kernels->wide);
+	kernel_destroy(kernels->device, &kernels->narrow);
 	kernel_destroy(kernels->device, &kernels->gemv);
 }
 
@@ -46,18 +48,25 @@ static bool final(int err)
 	return err == -ENODEV || err == -ENOMEM;
 }
 
-/* A pipeline that its driver may crash over is tried elsewhere first. */
-static int scan_create(struct lineup_vk_kernels *kernels, const struct lineup_vk_shape_of *shape, const char **what)
+/* Pipelines that their driver may crash over are tried elsewhere first. */
+static int tiles_create(struct lineup_vk_kernels *kernels, const char **what)
 {
 	struct lineup_vk_device *device = kernels->device;
 	bool risky = kernels->variant == LINEUP_VK_COOPMAT || kernels->variant == LINEUP_VK_COOPMAT_NV;
-	int err = risky ? lineup_vk_compile_begin(device, shape, sizeof(struct gpu_scan), what) : 0;
+	struct lineup_vk_shape_of shapes[2];
+	int err = 0;
 
+	lineup_vk_shape_wide(device, kernels->variant, &shapes[0]);
+	lineup_vk_shape_narrow(device, kernels->variant, &shapes[1]);
+	if (risky)
+		err = lineup_vk_compile_begin(device, shapes, 2, sizeof(struct gpu_scan), what);
 	if (err)
 		return err;
-	err = lineup_vk_kernel_create(device, shape, sizeof(struct gpu_scan), &kernels->scan);
+	err = lineup_vk_kernel_create(device, &shapes[0], sizeof(struct gpu_scan), &kernels->wide);
+	if (!err)
+		err = lineup_vk_kernel_create(device, &shapes[1], sizeof(struct gpu_scan), &kernels->narrow);
 	if (risky)
-		lineup_vk_compile_end(device, shape);
+		lineup_vk_compile_end(device, shapes);
 	return err;
 }
 
@@ -79,9 +88,8 @@ static int scans_create(struct lineup_vk_kernels *kernels, enum lineup_vk_varian
 	what = "its pipeline cannot be made";
 	lineup_vk_shape_gemv(device, variant, &shape);
 	err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_scan), &kernels->gemv);
-	lineup_vk_shape_scan(device, variant, &shape);
 	if (!err)
-		err = scan_create(kernels, &shape, &what);
+		err = tiles_create(kernels, &what);
 	if (!err)
 		err = lineup_vk_kernels_selftest(kernels, &what);
 	note(device, variant, err ? what : "");
@@ -112,18 +120,17 @@ static int choose(struct lineup_vk_kernels *kernels)
 		}
 		if (err)
 			continue;
-		if (best.scan.rows && seconds > 0.9 * best_seconds) {
+		if (best.wide.rows && seconds > 0.9 * best_seconds) {
 			scans_destroy(kernels);
 			continue;
 		}
-		if (best.scan.rows)
+		if (best.wide.rows)
 			scans_destroy(&best);
 		best = *kernels;
 		best_seconds = seconds;
-		memset(&kernels->scan, 0, sizeof(kernels->scan));
-		memset(&kernels->gemv, 0, sizeof(kernels->gemv));
+		kernels->gemv = kernels->narrow = kernels->wide = (struct lineup_vk_kernel){ 0 }; /* they are best's now */
 	}
-	if (best.scan.rows) {
+	if (best.wide.rows) {
 		*kernels = best;
 		return final(err) ? err : 0;
 	}
@@ -155,7 +162,8 @@ static int kernels_make(struct lineup_vk_kernels *kernels, const char *name)
 	if (!err)
 		err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_refresh), &kernels->refresh);
 	if (err)
-		return final(err) ? err : lineup_fail(device->ctx, -ENOTSUP, "%s: its driver does not compile the kernels", device->info.name);
+		return final(err) ? err : lineup_fail(device->ctx, -ENOTSUP, "%s: its driver does not compile the kernels",
+						      device->info.name);
 	err = name ? scans_create(kernels, variant) : choose(kernels);
 	if (err == -ENOTSUP && name)
 		return lineup_fail(device->ctx, err, "%s: variant %s cannot be used: %s", device->info.name, name,
@@ -184,6 +192,10 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 		err = kernels_make(made, variant);
 	if (err) {
 		lineup_vk_kernels_destroy(made);
+		if (err == -ENOMEM)
+			lineup_fail(device->ctx, err, "%s: no memory for the kernels", device->info.name);
+		if (err == -ENODEV)
+			lineup_fail(device->ctx, err, "%s: it was lost while its kernels were made", device->info.name);
 		return err;
 	}
 	lineup_vk_cache_save(device);
@@ -225,8 +237,8 @@ void lineup_vk_unpack(struct lineup_vk_kernels *kernels, struct lineup_vk_comman
 			push.deleted = unpack->deleted + (uint64_t)first * groups(unpack->block_rows, 32) * 4;
 		push.row_first = unpack->row_first + first * unpack->block_rows;
 		push.rows = unpack->rows - first * unpack->block_rows;
-		lineup_vk_dispatch(kernels->device, commands, &kernels->unpack.pipeline, &push, groups(unpack->block_rows, kernels->unpack.rows),
-				   count);
+		lineup_vk_dispatch(kernels->device, commands, &kernels->unpack.pipeline, &push,
+				   groups(unpack->block_rows, kernels->unpack.rows), count);
 	}
 }
 
@@ -241,27 +253,35 @@ static void scan_by(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 		return;
 	for (uint32_t left = scan->rows; left; left -= push.rows, push.row_first += push.rows) {
 		push.rows = left < rows_max ? left : rows_max;
-		lineup_vk_dispatch(kernels->device, commands, &kernel->pipeline, &push, rows_in_x ? groups(push.rows, kernel->rows) :
+		lineup_vk_dispatch(kernels->device, commands, &kernel->pipeline, &push,
+				   rows_in_x ? groups(push.rows, kernel->rows) :
 				   groups(push.probes, kernel->probes), rows_in_x ? 1 : groups(push.rows, kernel->rows));
 	}
 }
 
-void lineup_vk_scan_few(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+void lineup_vk_scan_gemv(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
 	scan_by(kernels, commands, &kernels->gemv, scan, true);
 }
 
-void lineup_vk_scan_tiles(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+void lineup_vk_scan_narrow(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
-	scan_by(kernels, commands, &kernels->scan, scan, false);
+	scan_by(kernels, commands, &kernels->narrow, scan, false);
+}
+
+void lineup_vk_scan_wide(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+{
+	scan_by(kernels, commands, &kernels->wide, scan, false);
 }
 
 void lineup_vk_scan(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
 	if (scan->probes <= LINEUP_GPU_GEMV_PROBES)
-		lineup_vk_scan_few(kernels, commands, scan);
+		lineup_vk_scan_gemv(kernels, commands, scan);
+	else if (scan->probes <= kernels->narrow.probes)
+		lineup_vk_scan_narrow(kernels, commands, scan);
 	else
-		lineup_vk_scan_tiles(kernels, commands, scan);
+		lineup_vk_scan_wide(kernels, commands, scan);
 }
 
 void lineup_vk_refresh(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_refresh *refresh)

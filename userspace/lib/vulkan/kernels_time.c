@@ -24,15 +24,26 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Submits what has been recorded and waits. */
-static int run(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands, double *seconds)
+int lineup_vk_submit_and_wait(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands)
 {
-	double begin = seconds_now();
 	uint64_t value;
 	int err = lineup_vk_submit(device, queue, commands, NULL, 0, &value);
 
 	if (!err)
 		err = lineup_vk_wait(device, queue, value, UINT64_C(1000000000) * WAIT_SECONDS);
+	if (err != -ETIMEDOUT)
+		return err;
+	lineup_warn(device->ctx, "%s: no answer in %d s", device->info.name, WAIT_SECONDS);
+	atomic_store(&device->lost, true);
+	device->api.DeviceWaitIdle(device->device); /* until it has ended or been reset: then what it used may be freed */
+	return -ENODEV;
+}
+
+static int run(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands, double *seconds)
+{
+	double begin = seconds_now();
+	int err = lineup_vk_submit_and_wait(device, queue, commands);
+
 	*seconds = seconds_now() - begin;
 	return err;
 }
@@ -81,7 +92,7 @@ static void record_scan(void *arg, struct lineup_vk_commands *commands)
 {
 	struct timed_scan *t = arg;
 
-	lineup_vk_scan_tiles(t->kernels, commands, &t->scan);
+	lineup_vk_scan_wide(t->kernels, commands, &t->scan);
 }
 
 /* All words are 0x3c3c3c3c: codes of 60, scales of 0.01. The thresholds alone differ: infinite, so that no row passes. */
@@ -110,7 +121,8 @@ int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds)
 	struct lineup_vk_device *device = kernels->device;
 	bool software = device->info.type == LINEUP_DEVICE_SOFTWARE;
 	uint64_t rows = software ? ROWS_SOFTWARE : ROWS, probes = software ? PROBES_SOFTWARE : PROBES;
-	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound), codes = marks + rows * sizeof(struct gpu_mark);
+	uint64_t bounds = rows * DIM, marks = bounds + rows * sizeof(struct gpu_bound),
+		codes = marks + rows * sizeof(struct gpu_mark);
 	uint64_t probe = codes + probes * DIM, counts = probe + probes * sizeof(struct gpu_probe);
 	struct timed_scan timed = { .kernels = kernels };
 	struct lineup_vk_buffer buffer = { 0 };

@@ -50,7 +50,8 @@ static int given_up(int err)
 
 static int measure_read(struct lineup_vk_device *device, double *bytes_per_second)
 {
-	uint64_t bytes = (uint64_t)(software(device) ? READ_MIB_SOFTWARE : READ_MIB) * MIB, available = lineup_vk_memory_available(device);
+	uint64_t bytes = (uint64_t)(software(device) ? READ_MIB_SOFTWARE : READ_MIB) * MIB,
+		available = lineup_vk_memory_available(device);
 	uint32_t threads = software(device) ? THREADS_SOFTWARE : THREADS;
 	struct lineup_vk_shape_of shape = { .shader = LINEUP_VK_SHADER_read, .count = 1, .constants = { threads } };
 	struct rate rate = { .device = device, .groups = software(device) ? GROUPS_SOFTWARE : GROUPS };
@@ -68,7 +69,8 @@ static int measure_read(struct lineup_vk_device *device, double *bytes_per_secon
 	if (!err)
 		err = lineup_vk_kernel_create(device, &shape, sizeof(rate.push), &rate.kernel);
 	if (!err) {
-		rate.push = (struct gpu_rate){ .from = rate.from.address, .to = rate.from.address, .count = (uint32_t)(bytes / 16) };
+		rate.push = (struct gpu_rate){ .from = rate.from.address, .to = rate.from.address,
+					       .count = (uint32_t)(bytes / 16) };
 		err = lineup_vk_time(device, &device->compute, record_dispatch, &rate, SECONDS_MIN, &seconds);
 	}
 	if (!err)
@@ -85,15 +87,15 @@ static double peak_shape(const struct lineup_vk_kernels *kernels, struct lineup_
 	switch (kernels->variant) {
 	case LINEUP_VK_SCALAR:
 	case LINEUP_VK_DOT:
-		*shape = (struct lineup_vk_shape_of){ .shader = LINEUP_VK_SHADER_peak_scalar, .count = 1, .constants = { threads } };
-		if (kernels->variant == LINEUP_VK_DOT)
-			shape->shader = LINEUP_VK_SHADER_peak_dot;
+		*shape = (struct lineup_vk_shape_of){ .count = 1, .constants = { threads } };
+		shape->shader = kernels->variant == LINEUP_VK_DOT ? LINEUP_VK_SHADER_peak_dot : LINEUP_VK_SHADER_peak_scalar;
 		return (double)threads * CHAINS * 4;
 	case LINEUP_VK_COOPMAT:
 	case LINEUP_VK_COOPMAT_NV:
-		lineup_vk_shape_scan(kernels->device, kernels->variant, shape);
+		lineup_vk_shape_wide(kernels->device, kernels->variant, shape);
 		shape->shader = kernels->variant == LINEUP_VK_COOPMAT ? LINEUP_VK_SHADER_peak_khr : LINEUP_VK_SHADER_peak_nv;
-		return (double)(shape->constants[0] / shape->constants[4]) * CHAINS * shape->constants[6] * shape->constants[7] * shape->constants[8];
+		return (double)(shape->constants[0] / shape->constants[4]) * CHAINS * shape->constants[6] * shape->constants[7] *
+			shape->constants[8];
 	default:
 		return 0;
 	}
