@@ -67,6 +67,7 @@ struct lineup_ctx {
 /* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */
 int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
 void lineup_warn(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
+void lineup_info(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
 void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...) LINEUP_PRINTF(3, 4);
 /*
  * Between these two the calling thread's lineup_fail counts what it says; with @demote it says warnings: for steps whose failure is not the caller's, who has

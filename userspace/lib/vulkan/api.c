@@ -46,7 +46,6 @@ int lineup_vk_api_load_device(struct lineup_vk_api *api, VkDevice device)
 #define DEVICE(name) complete = (api->name = DEVICE_LOAD(name)) && complete;
 	LINEUP_VK_DEVICE_FUNCTIONS(DEVICE)
 	api->GetMemoryHostPointerPropertiesEXT = DEVICE_LOAD(GetMemoryHostPointerPropertiesEXT);
-	api->GetMemoryFdPropertiesKHR = DEVICE_LOAD(GetMemoryFdPropertiesKHR);
 	api->GetDeviceFaultInfoEXT = DEVICE_LOAD(GetDeviceFaultInfoEXT);
 	return complete ? 0 : -ENODEV;
 }

@@ -58,16 +58,16 @@ int lineup_vk_begin(struct lineup_vk_device *d, struct lineup_vk_commands *comma
 	return lineup_vk_result(d, d->api.BeginCommandBuffer(commands->buffer, &info), "beginning commands");
 }
 
-void lineup_vk_copy(struct lineup_vk_device *d, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from, uint64_t from_offset,
-		    const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size)
+void lineup_vk_copy(struct lineup_vk_device *d, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from,
+		    uint64_t from_offset, const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size)
 {
 	VkBufferCopy region = { .srcOffset = from_offset, .dstOffset = to_offset, .size = size };
 
 	d->api.CmdCopyBuffer(commands->buffer, from->buffer, to->buffer, 1, &region);
 }
 
-void lineup_vk_fill(struct lineup_vk_device *d, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to, uint64_t offset,
-		    uint64_t size, uint32_t word)
+void lineup_vk_fill(struct lineup_vk_device *d, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to,
+		    uint64_t offset, uint64_t size, uint32_t word)
 {
 	d->api.CmdFillBuffer(commands->buffer, to->buffer, offset, size, word);
 }
@@ -101,7 +101,10 @@ int lineup_vk_submit(struct lineup_vk_device *d, struct lineup_vk_queue *queue, 
 		.value = queue->submitted + 1,
 		.stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,
 	};
-	VkCommandBufferSubmitInfo command = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO, .commandBuffer = commands->buffer };
+	VkCommandBufferSubmitInfo command = {
+		.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
+		.commandBuffer = commands->buffer,
+	};
 	VkSubmitInfo2 submit = {
 		.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
 		.waitSemaphoreInfoCount = after ? 1 : 0,

@@ -2,6 +2,8 @@
 // Where a device sits in this machine: its DRM node, PCI address and NUMA node.
 #include <dirent.h>
 #include <numa.h>
+#include <numaif.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,14 +30,15 @@ static bool is_node(const char *path, uint32_t major_number, uint32_t minor_numb
 {
 	struct stat st;
 
-	return path && !stat(path, &st) && S_ISCHR(st.st_mode) && major(st.st_rdev) == major_number && minor(st.st_rdev) == minor_number;
+	return path && !stat(path, &st) && S_ISCHR(st.st_mode) && major(st.st_rdev) == major_number &&
+	       minor(st.st_rdev) == minor_number;
 }
 
 static void pci_text(const drmDevice *drm, char *text, size_t size)
 {
 	const drmPciBusInfo *pci = drm->businfo.pci;
 
-	snprintf(text, size, "%04x:%02x:%02x.%x", pci->domain & 0xffff, pci->bus, pci->dev & 0x1f, pci->func & 7);
+	snprintf(text, size, "%04x:%02x:%02x.%x", pci->domain, pci->bus, pci->dev & 0x1f, pci->func & 7);
 }
 
 /* By the node's number where the driver tells it, else by the PCI address: a driver may work without /dev/dri. */
@@ -75,13 +78,14 @@ void lineup_vk_locate(struct lineup_device *info, bool has_render, uint32_t majo
 
 bool lineup_vk_nodes_exist(void)
 {
+	/* NVIDIA's own nodes come without /dev/dri in containers; WSL and some embedded GPUs have none there at all. */
 	static const char *const single[] = { "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/mali0", "/dev/pvr_sync" };
 	DIR *dir = opendir("/dev/dri");
 	struct dirent *entry;
 	bool found = false;
 
 	while (dir && !found && (entry = readdir(dir)))
-		found = !strncmp(entry->d_name, "render", 6) || !strncmp(entry->d_name, "card", 4);
+		found = !strncmp(entry->d_name, "renderD", 7);
 	if (dir)
 		closedir(dir);
 	for (size_t i = 0; !found && i < ARRAY_SIZE(single); i++)
@@ -94,14 +98,38 @@ static bool node_matters(int node)
 	return node >= 0 && numa_available() >= 0 && numa_max_node() > 0 && node <= numa_max_node();
 }
 
+/* Within what the thread may use already: a user who restricts the process means it. */
 void lineup_vk_run_on_node(int node)
 {
-	if (node_matters(node))
-		numa_run_on_node(node);
+	cpu_set_t allowed, chosen;
+	struct bitmask *cpus;
+
+	if (!node_matters(node) || sched_getaffinity(0, sizeof(allowed), &allowed))
+		return;
+	cpus = numa_allocate_cpumask();
+	if (!cpus)
+		return;
+	CPU_ZERO(&chosen);
+	if (!numa_node_to_cpus(node, cpus))
+		for (unsigned int cpu = 0; cpu < CPU_SETSIZE && cpu < cpus->size; cpu++)
+			if (numa_bitmask_isbitset(cpus, cpu) && CPU_ISSET(cpu, &allowed))
+				CPU_SET(cpu, &chosen);
+	numa_free_cpumask(cpus);
+	if (CPU_COUNT(&chosen))
+		sched_setaffinity(0, sizeof(chosen), &chosen);
 }
 
+/* Preferred, not forced: memory of another node is better than none. libnuma's own call for it prints errors. */
 void lineup_vk_bind_to_node(void *memory, size_t size, int node)
 {
-	if (node_matters(node))
-		numa_tonode_memory(memory, size, node);
+	struct bitmask *nodes;
+
+	if (!node_matters(node))
+		return;
+	nodes = numa_allocate_nodemask();
+	if (!nodes)
+		return;
+	numa_bitmask_setbit(nodes, (unsigned int)node);
+	mbind(memory, size, MPOL_PREFERRED, nodes->maskp, nodes->size + 1, MPOL_MF_MOVE);
+	numa_free_nodemask(nodes);
 }

@@ -7,6 +7,11 @@
 static const VkBufferUsageFlags usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT |
 					VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
+/* Memory that only some features or uses allow. */
+static const VkMemoryPropertyFlags never = VK_MEMORY_PROPERTY_PROTECTED_BIT | VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
+					   VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD | VK_MEMORY_PROPERTY_DEVICE_UNCACHED_BIT_AMD;
+static const VkMemoryPropertyFlags host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+
 /* The first memory type of @mask that has all of @must and, if one such has them, @wish as well; -1: none. */
 static int find_type(const struct lineup_vk_device *d, uint32_t mask, VkMemoryPropertyFlags must, VkMemoryPropertyFlags wish)
 {
@@ -15,7 +20,7 @@ static int find_type(const struct lineup_vk_device *d, uint32_t mask, VkMemoryPr
 	for (uint32_t i = 0; i < d->memory.memoryTypeCount; i++) {
 		VkMemoryPropertyFlags flags = d->memory.memoryTypes[i].propertyFlags;
 
-		if (!(mask >> i & 1) || (flags & must) != must || (flags & VK_MEMORY_PROPERTY_PROTECTED_BIT))
+		if (!(mask >> i & 1) || (flags & must) != must || (flags & never))
 			continue;
 		if ((flags & wish) == wish)
 			return (int)i;
@@ -27,8 +32,6 @@ static int find_type(const struct lineup_vk_device *d, uint32_t mask, VkMemoryPr
 
 static int type_for(const struct lineup_vk_device *d, enum lineup_vk_where where, uint32_t mask)
 {
-	const VkMemoryPropertyFlags host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-
 	switch (where) {
 	case LINEUP_VK_DEVICE: return find_type(d, mask, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0);
 	/* Cached memory serves the host that verifies what it read there; uncached would make a checksum crawl. */
@@ -57,7 +60,10 @@ static int create_handle(struct lineup_vk_device *d, const void *next, uint64_t 
 
 static void read_requirements(struct lineup_vk_device *d, const struct lineup_vk_buffer *buffer, VkMemoryRequirements *needs)
 {
-	VkBufferMemoryRequirementsInfo2 info = { .sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2, .buffer = buffer->buffer };
+	VkBufferMemoryRequirementsInfo2 info = {
+		.sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2,
+		.buffer = buffer->buffer,
+	};
 	VkMemoryRequirements2 requirements = { .sType = VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2 };
 
 	d->api.GetBufferMemoryRequirements2(d->device, &info, &requirements);
@@ -127,14 +133,35 @@ int lineup_vk_buffer_create(struct lineup_vk_device *d, enum lineup_vk_where whe
 	return 0;
 }
 
-int lineup_vk_buffer_import(struct lineup_vk_device *d, void *memory, uint64_t size, const char *text, struct lineup_vk_buffer *buffer)
+static const VkExternalMemoryHandleTypeFlagBits from_host = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+
+static bool can_import(const struct lineup_vk_device *d, const void *memory, uint64_t size)
 {
-	const VkExternalMemoryHandleTypeFlagBits handle = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
-	VkExternalMemoryBufferCreateInfo external = { .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, .handleTypes = handle };
+	VkPhysicalDeviceExternalBufferInfo info = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
+		.usage = usage,
+		.handleType = from_host,
+	};
+	VkExternalBufferProperties properties = { .sType = VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES };
+
+	if (!d->import_alignment || !d->api.GetMemoryHostPointerPropertiesEXT || (uintptr_t)memory % d->import_alignment || !size ||
+	    size % d->import_alignment || size > d->allocation_max)
+		return false;
+	d->api.GetPhysicalDeviceExternalBufferProperties(d->physical, &info, &properties);
+	return properties.externalMemoryProperties.externalMemoryFeatures & VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
+}
+
+int lineup_vk_buffer_import(struct lineup_vk_device *d, void *memory, uint64_t size, const char *text,
+			    struct lineup_vk_buffer *buffer)
+{
+	VkExternalMemoryBufferCreateInfo external = {
+		.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
+		.handleTypes = from_host,
+	};
 	VkMemoryHostPointerPropertiesEXT properties = { .sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT };
 	VkImportMemoryHostPointerInfoEXT import = {
 		.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
-		.handleType = handle,
+		.handleType = from_host,
 		.pHostPointer = memory,
 	};
 	struct lineup_vk_buffer b = { .size = size, .imported = true, .map = memory };
@@ -143,15 +170,16 @@ int lineup_vk_buffer_import(struct lineup_vk_device *d, void *memory, uint64_t s
 
 	if (atomic_load(&d->lost))
 		return -ENODEV;
-	if (!d->import_alignment || !d->api.GetMemoryHostPointerPropertiesEXT || (uintptr_t)memory % d->import_alignment ||
-	    size % d->import_alignment || size > d->allocation_max)
+	if (!can_import(d, memory, size))
 		return -ENOTSUP;
-	err = lineup_vk_result(d, d->api.GetMemoryHostPointerPropertiesEXT(d->device, handle, memory, &properties), "importing memory");
+	err = lineup_vk_result(d, d->api.GetMemoryHostPointerPropertiesEXT(d->device, from_host, memory, &properties),
+			       "importing memory");
 	if (!err)
 		err = create_handle(d, &external, size, &b);
 	if (!err) {
 		read_requirements(d, &b, &needs);
-		type = find_type(d, needs.memoryTypeBits & properties.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT, 0);
+		/* What is not mapped by Vulkan cannot be flushed by it: only coherent memory will do. */
+		type = find_type(d, needs.memoryTypeBits & properties.memoryTypeBits, host, 0);
 		err = type < 0 || needs.size > size ? -ENOTSUP : back(d, size, (uint32_t)type, &import, &b);
 	}
 	if (err) {
@@ -176,7 +204,9 @@ void lineup_vk_buffer_destroy(struct lineup_vk_device *d, struct lineup_vk_buffe
 
 uint64_t lineup_vk_memory_available(struct lineup_vk_device *d)
 {
-	VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
+	VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT,
+	};
 	VkPhysicalDeviceMemoryProperties2 memory = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
 		.pNext = d->memory_budget ? &budget : NULL,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The device layer: Vulkan's functions as a table, one opened device, its buffers, queues and commands. Only files of this folder include it. */
+/* The device layer: Vulkan's functions as a table, one opened device, its buffers, queues and commands. For files of this folder. */
 #ifndef LINEUP_VK_H
 #define LINEUP_VK_H
 
@@ -16,14 +16,15 @@
 	F(CreateInstance) F(EnumerateInstanceExtensionProperties) F(EnumerateInstanceLayerProperties) F(EnumerateInstanceVersion)
 #define LINEUP_VK_INSTANCE_FUNCTIONS(F) \
 	F(DestroyInstance) F(EnumeratePhysicalDevices) F(GetPhysicalDeviceProperties2) F(GetPhysicalDeviceFeatures2) \
-	F(GetPhysicalDeviceMemoryProperties2) F(GetPhysicalDeviceQueueFamilyProperties2) F(GetPhysicalDeviceExternalBufferProperties) \
-	F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr)
+	F(GetPhysicalDeviceMemoryProperties2) F(GetPhysicalDeviceQueueFamilyProperties2) \
+	F(GetPhysicalDeviceExternalBufferProperties) F(EnumerateDeviceExtensionProperties) F(CreateDevice) F(GetDeviceProcAddr)
 #define LINEUP_VK_DEVICE_FUNCTIONS(F) \
 	F(DestroyDevice) F(GetDeviceQueue) F(DeviceWaitIdle) F(QueueSubmit2) \
 	F(AllocateMemory) F(FreeMemory) F(MapMemory) F(UnmapMemory) F(CreateBuffer) F(DestroyBuffer) F(BindBufferMemory2) \
 	F(GetBufferMemoryRequirements2) F(GetBufferDeviceAddress) \
 	F(CreateSemaphore) F(DestroySemaphore) F(WaitSemaphores) F(GetSemaphoreCounterValue) \
-	F(CreateCommandPool) F(DestroyCommandPool) F(AllocateCommandBuffers) F(ResetCommandPool) F(BeginCommandBuffer) F(EndCommandBuffer) \
+	F(CreateCommandPool) F(DestroyCommandPool) F(AllocateCommandBuffers) F(ResetCommandPool) \
+	F(BeginCommandBuffer) F(EndCommandBuffer) \
 	F(CmdCopyBuffer) F(CmdFillBuffer) F(CmdPipelineBarrier2) F(CmdBindPipeline) F(CmdPushConstants) F(CmdDispatch) \
 	F(CmdWriteTimestamp2) F(CmdResetQueryPool) F(CreateQueryPool) F(DestroyQueryPool) F(GetQueryPoolResults) \
 	F(CreateShaderModule) F(DestroyShaderModule) F(CreatePipelineLayout) F(DestroyPipelineLayout) \
@@ -39,7 +40,6 @@ struct lineup_vk_api {
 	/* Of extensions: NULL where the device has them not. */
 	PFN_vkSetDebugUtilsObjectNameEXT SetDebugUtilsObjectNameEXT;
 	PFN_vkGetMemoryHostPointerPropertiesEXT GetMemoryHostPointerPropertiesEXT;
-	PFN_vkGetMemoryFdPropertiesKHR GetMemoryFdPropertiesKHR;
 	PFN_vkGetDeviceFaultInfoEXT GetDeviceFaultInfoEXT;
 	void *library; /* of dlopen */
 };
@@ -61,8 +61,8 @@ struct lineup_vk_queue {
 };
 
 /*
- * One opened device. Made by one thread; recording, submitting and buffers: one thread at a time (the caller's lock); waiting: any thread.
- * After VK_ERROR_DEVICE_LOST .lost is set, every call returns -ENODEV at once, and only close is left.
+ * One opened device. Made by one thread; recording, submitting and buffers: one thread at a time (the caller's lock); waiting: any
+ * thread. After VK_ERROR_DEVICE_LOST .lost is set, every call returns -ENODEV at once, and only destroying and close are left.
  */
 struct lineup_vk_device {
 	struct lineup_ctx *ctx;
@@ -95,27 +95,35 @@ struct lineup_vk_device {
 	atomic_bool lost;
 };
 
-/* api.c: each fills its part of the table; -ENODEV, silent: there is no loader, or it lacks a function. The library, once opened, stays. */
+/* api.c: each fills its part of the table; -ENODEV, silent: there is no loader, or it lacks a function. The library stays opened. */
 
 int lineup_vk_api_load(struct lineup_vk_api *api);
 int lineup_vk_api_load_instance(struct lineup_vk_api *api, VkInstance instance);
 int lineup_vk_api_load_device(struct lineup_vk_api *api, VkDevice device);
 void lineup_vk_api_unload(struct lineup_vk_api *api);
 
-/* device.c */
+/* find.c */
 
 /*
- * Fills @devices with what there is, at most @max, in the order of indexes: GPUs first, then software devices; *@count is how many there are.
+ * Fills @devices with what there is, at most @max, in the order of indexes: GPUs first, then software devices; *@count is how many
+ * there are. -ENOMEM, logged.
  * Without a loader or driver: none. @why (may be NULL) becomes the reason for none (static).
  */
 int lineup_vk_list(struct lineup_ctx *ctx, struct lineup_device *devices, uint32_t max, uint32_t *count, const char **why);
-/* Opens the device that lineup_vk_list described. Logs. -ENODEV (gone), -ENOTSUP (lacks what every variant needs: named), -ENOMEM. */
+
+/* device.c */
+
+/* Opens the device that lineup_vk_list described. Logs. -ENODEV (gone, fails), -ENOTSUP (lacks what every variant needs), -ENOMEM. */
 int lineup_vk_open(struct lineup_ctx *ctx, const struct lineup_device *which, struct lineup_vk_device **device);
-void lineup_vk_close(struct lineup_vk_device *device); /* takes NULL; waits for the device, unless it is lost */
-/* What @result is as -errno: the only place that knows VkResult. Marks the device lost, logs what @what was doing. 0 for success. */
+void lineup_vk_close(struct lineup_vk_device *device); /* takes NULL; waits for the device, even a lost one */
+/*
+ * What @result is as -errno, 0 for success: the only place that knows VkResult. Marks a device as lost, and warns of that once, with what was being
+ * done (@what). -ETIMEDOUT, -ENODEV, -ENOMEM, -ENOTSUP, -EIO. Any thread.
+ */
 int lineup_vk_result(struct lineup_vk_device *device, VkResult result, const char *what);
 /* Gives @handle the debug name @name where VK_EXT_debug_utils is there. */
-void lineup_vk_name(struct lineup_vk_device *device, VkObjectType type, uint64_t handle, const char *format, ...) LINEUP_PRINTF(4, 5);
+void lineup_vk_name(struct lineup_vk_device *device, VkObjectType type, uint64_t handle, const char *format, ...)
+	LINEUP_PRINTF(4, 5);
 
 /* drm.c */
 
@@ -130,11 +138,13 @@ void lineup_vk_bind_to_node(void *memory, size_t size, int node);
 /* select.c */
 
 /*
- * The devices that @selector (lineup_search_setup.devices) names, in its order, one more than once if it says so. NULL or "auto": all that are no software
- * devices; if there are none and @software is set, the first software device. -ENODEV: none (silent for auto without @software, else logged);
+ * The devices that @selector (lineup_search_setup.devices) names, in its order, one more than once if it says so. NULL or "auto": all that
+ * are no software devices; if there are none and @software is set, the first software device. -ENODEV: none (at info level for auto
+ * without @software, else as an error);
  * -EINVAL, -ENOTSUP: logged.
  */
-int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software, struct lineup_device devices[LINEUP_DEVICES_MAX], uint32_t *count);
+int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software, struct lineup_device devices[LINEUP_DEVICES_MAX],
+		     uint32_t *count);
 
 /* memory.c */
 
@@ -153,11 +163,12 @@ struct lineup_vk_buffer {
 	bool imported;      /* the memory is the caller's */
 };
 
-/* All have usage storage, transfer source and destination, and a device address. -ENOMEM is silent: the caller has another way or says it. */
+/* Usable as storage, source and destination of copies; with a device address. -ENOMEM is silent: the caller has another way or says it. */
 int lineup_vk_buffer_create(struct lineup_vk_device *device, enum lineup_vk_where where, uint64_t size, const char *name,
 			    struct lineup_vk_buffer *buffer);
-/* Imports @size bytes of host memory, both multiples of import_alignment. -ENOTSUP (silent): this driver does not, for this memory. */
-int lineup_vk_buffer_import(struct lineup_vk_device *device, void *memory, uint64_t size, const char *name, struct lineup_vk_buffer *buffer);
+/* Imports @size bytes of host memory, both multiples of import_alignment. -ENOTSUP (silent): the driver does not, for this memory. */
+int lineup_vk_buffer_import(struct lineup_vk_device *device, void *memory, uint64_t size, const char *name,
+			    struct lineup_vk_buffer *buffer);
 void lineup_vk_buffer_destroy(struct lineup_vk_device *device, struct lineup_vk_buffer *buffer); /* takes a zeroed one */
 /* Bytes of device memory that can be had now, by the budget extension or the heap's size. */
 uint64_t lineup_vk_memory_available(struct lineup_vk_device *device);
@@ -172,18 +183,33 @@ struct lineup_vk_commands { /* one command buffer that is recorded again and aga
 int lineup_vk_commands_create(struct lineup_vk_device *device, const struct lineup_vk_queue *queue, const char *name,
 			      struct lineup_vk_commands *commands);
 void lineup_vk_commands_destroy(struct lineup_vk_device *device, struct lineup_vk_commands *commands);
-int lineup_vk_begin(struct lineup_vk_device *device, struct lineup_vk_commands *commands); /* the last submission of it must be done */
-void lineup_vk_copy(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from, uint64_t from_offset,
-		    const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size);
-void lineup_vk_fill(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to, uint64_t offset,
-		    uint64_t size, uint32_t word);
+/* The last submission of it must be done. */
+int lineup_vk_begin(struct lineup_vk_device *device, struct lineup_vk_commands *commands);
+void lineup_vk_copy(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from,
+		    uint64_t from_offset, const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size);
+void lineup_vk_fill(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to,
+		    uint64_t offset, uint64_t size, uint32_t word);
 /* All before it (shaders, copies, fills) is visible to all after it, host reads after the submission's end included. */
 void lineup_vk_barrier(struct lineup_vk_device *device, struct lineup_vk_commands *commands);
-/* Ends and submits; waits on the device for @after's @value first (NULL: for nothing). *@value: what the queue's timeline reaches when done. */
+/*
+ * Ends and submits; the device first waits for @after's timeline to reach @after_value (NULL: for nothing). *@value: what the queue's timeline
+ * reaches when all is done.
+ */
 int lineup_vk_submit(struct lineup_vk_device *device, struct lineup_vk_queue *queue, struct lineup_vk_commands *commands,
 		     const struct lineup_vk_queue *after, uint64_t after_value, uint64_t *value);
 /* Any thread. -ETIMEDOUT (silent), -ENODEV. */
 int lineup_vk_wait(struct lineup_vk_device *device, const struct lineup_vk_queue *queue, uint64_t value, uint64_t timeout_ns);
+
+/* cache.c */
+
+/*
+ * Opens the pipeline cache of this device, with what is kept of it on disk: its absence or decay costs time only. @hash: of all SPIR-V that is used.
+ * Once open it stays so, whatever @hash, until close. -ENODEV, -ENOMEM, -EIO.
+ */
+int lineup_vk_cache_open(struct lineup_vk_device *device, const uint8_t hash[32]);
+void lineup_vk_cache_save(struct lineup_vk_device *device); /* silent, whatever happens */
+/* The file's path with @suffix appended, for notes kept beside it; after lineup_vk_cache_open. -errno, silent: there is no directory. */
+int lineup_vk_cache_path(struct lineup_vk_device *device, const char *suffix, char *path, size_t size);
 
 /* pipeline.c */
 
@@ -193,13 +219,6 @@ struct lineup_vk_spirv {
 	size_t bytes;
 };
 
-/* Where caches are kept: $XDG_CACHE_HOME/lineup or ~/.cache/lineup, made if need be. -errno, silent: there is no such place. */
-int lineup_vk_cache_dir(const struct lineup_ctx *ctx, char *dir, size_t size);
-/* The pipeline cache of this device on disk; its absence or decay costs time only. @hash: of all SPIR-V that is used. */
-int lineup_vk_cache_open(struct lineup_vk_device *device, const uint8_t hash[32]);
-void lineup_vk_cache_save(struct lineup_vk_device *device);
-/* The cache file's path with @suffix appended, for notes kept beside it; after lineup_vk_cache_open. -errno, silent: there is no directory for it. */
-int lineup_vk_cache_path(struct lineup_vk_device *device, const char *suffix, char *path, size_t size);
 struct lineup_vk_pipeline {
 	VkPipeline pipeline;
 	VkPipelineLayout layout;
@@ -207,14 +226,15 @@ struct lineup_vk_pipeline {
 };
 
 /*
- * A compute pipeline with @count specialization constants, ids 0, 1, 2 ..., all uint32_t, push constants of @push_bytes. @subgroup: size to
- * require, with full subgroups; 0: none. -EIO, -ENODEV, -ENOMEM; logs at info level only, for a variant that does not compile has a successor.
+ * A compute pipeline with @count specialization constants, ids 0, 1, 2 ..., all uint32_t, push constants of @push_bytes. @subgroup: size
+ * to require, with full subgroups; 0: none. -EIO, -ENODEV, -ENOMEM; said at info level only, for a variant that does not compile has a
+ * successor.
  */
-int lineup_vk_pipeline_create(struct lineup_vk_device *device, const struct lineup_vk_spirv *spirv, const uint32_t *constants, uint32_t count,
-			      uint32_t push_bytes, uint32_t subgroup, struct lineup_vk_pipeline *pipeline);
+int lineup_vk_pipeline_create(struct lineup_vk_device *device, const struct lineup_vk_spirv *spirv, const uint32_t *constants,
+			      uint32_t count, uint32_t push_bytes, uint32_t subgroup, struct lineup_vk_pipeline *pipeline);
 
 void lineup_vk_pipeline_destroy(struct lineup_vk_device *device, struct lineup_vk_pipeline *pipeline);
-void lineup_vk_dispatch(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_pipeline *pipeline,
-			const void *push, uint32_t x, uint32_t y);
+void lineup_vk_dispatch(struct lineup_vk_device *device, struct lineup_vk_commands *commands,
+			const struct lineup_vk_pipeline *pipeline, const void *push, uint32_t x, uint32_t y);
 
 #endif
