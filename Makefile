@@ -11,7 +11,8 @@
 #	SANITIZE=address,undefined | thread
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
-#	PREFIX=/usr/local LIBDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
+#	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
+#	PREFIX=/usr/local LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
 #	BENCH_FLAGS=		options for `lineup bench` in `make bench`
 #
@@ -21,6 +22,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -49,7 +51,7 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
 # The program knows the library by lineup.h only.
-INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib)
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
@@ -61,7 +63,21 @@ VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 $(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
 
-LIB_LIBS := -luring -lsodium -lm
+# Optional parts of the capture stage, built where a program that uses their library links.
+HASH := \#
+LINKS = $(shell printf "$(HASH)include <$(1)>\nint main(void) { return !$(2); }\n" | $(CC) $(CPPFLAGS) $(3) -x c - $(4) -o /dev/null 2>/dev/null && echo 1)
+ifndef EXTRACTORS
+EXTRACTORS := $(call LINKS,seccomp.h,seccomp_init(0),,-lseccomp)
+endif
+ifndef DRM
+DRM := $(call LINKS,xf86drm.h,drmAvailable(),-I/usr/include/libdrm,-ldrm)
+endif
+CAPTURE_LIBS := $(if $(filter 1,$(DRM)),-ldrm)
+CAPTURE_FLAGS := $(if $(filter 1,$(EXTRACTORS)),-DLINEUP_HAVE_EXTRACTORS) $(if $(filter 1,$(DRM)),-DLINEUP_HAVE_DRM -I/usr/include/libdrm)
+$(BUILD)/userspace/lib/capture_drm.o $(BUILD)/userspace/lib/extractor.o: ARCH := $(CAPTURE_FLAGS)
+$(BUILD)/userspace/lib/extractor_process.o: ARCH := -DLINEUP_EXTRACTOR_DIR='"$(LIBEXECDIR)/lineup"'
+
+LIB_LIBS := -luring -lsodium -lm $(CAPTURE_LIBS)
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -78,6 +94,9 @@ COMPLETION := $(wildcard userspace/completion/lineup)
 STATIC := $(BUILD)/liblineup.a
 SHARED := $(BUILD)/liblineup.so.$(VERSION)
 PROGRAM := $(if $(CLI_OBJ),$(BUILD)/lineup)
+PLUGINS := $(addprefix $(BUILD)/extractors/,inband.so pattern.so)
+EXTRACT := $(if $(filter 1,$(EXTRACTORS)),$(BUILD)/extractors/lineup-extract $(PLUGINS))
+TEST_PLUGINS := $(if $(EXTRACT),$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/plugins/*.c)))
 
 # For the targets that build and then run: all CPUs, unless make was told already.
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
@@ -87,7 +106,7 @@ Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
 endif
 
-all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM)
+all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(EXTRACT)
 
 help:
 	@echo 'make           build the library and the program into $(BUILD)/'
@@ -116,7 +135,7 @@ check:
 unit: unit-programs
 	$(Q)set -e; for t in $(UNIT); do echo "$$t"; $$t; done
 
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(EXTRACT) $(TEST_PLUGINS)
 
 bench: all
 	$(BUILD)/lineup bench $(BENCH_FLAGS)
@@ -141,7 +160,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \
@@ -164,11 +183,27 @@ $(SHARED): $(LIB_OBJ) userspace/lib/liblineup.map
 	@ln -sf $(notdir $@) $(BUILD)/liblineup.so.$(SOVERSION)
 	@ln -sf liblineup.so.$(SOVERSION) $(BUILD)/liblineup.so
 
+# The process of extractors, and plug-ins: without the sanitizers, whose system calls the sandbox forbids. The library's files are compiled for them again.
+EXTRACTOR_HDR := $(wildcard userspace/include/*.h userspace/extractors/*.h) $(addprefix userspace/lib/,extractor.h inband.h internal.h)
+$(BUILD)/extractors/inband.so: userspace/extractors/plugin_inband.c userspace/lib/inband.c userspace/lib/crc32c.c
+$(BUILD)/extractors/pattern.so: userspace/extractors/plugin_pattern.c
+$(BUILD)/extractors/lineup-extract: userspace/extractors/main.c userspace/extractors/sandbox.c
+$(BUILD)/tests/plugins/%.so: tests/plugins/%.c
+$(EXTRACT) $(TEST_PLUGINS): SANITIZE_FLAGS :=
+$(EXTRACT) $(TEST_PLUGINS): $(EXTRACTOR_HDR) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)$(COMPILE) $(if $(filter %.so,$@),-shared,-pie) $(HARDEN_LINK) $(LDFLAGS) $(filter %.c,$^) $(if $(filter %.so,$@),,-lseccomp -ldl) -o $@
+
+# Where things will be, for the one file that is compiled with it.
+$(BUILD)/userspace/lib/extractor_process.o: $(BUILD)/dirs
+$(BUILD)/dirs: FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(LIBEXECDIR)' >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
 $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
 
 # The file says where things will be, so it follows the install directories as well as the template.
-PC := s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
+PC := s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|;s|@CAPTURE_LIBS@|$(CAPTURE_LIBS)|
 $(BUILD)/liblineup.pc: packaging/liblineup.pc.in FORCE
 	@mkdir -p $(@D); sed '$(PC)' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
@@ -193,14 +228,16 @@ $(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
 	@mkdir -p $(@D)
 	$(call SAY,CXX,$@)$(CXX) -std=c++17 -fopenmp -pthread $(INCLUDE) $(CPPFLAGS) $(CFLAGS) $< $(STATIC) -lfaiss -lopenblas $(LIB_LIBS) $(LDFLAGS) -o $@
 
-INSTALLED = $(BINDIR)/lineup $(INCLUDEDIR)/lineup.h $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
+HEADERS := lineup.h lineup-extractor.h lineup-inband.h
+INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(HEADERS)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
 	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
 
 install: all
 	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
 	$(Q)$(INSTALL) -m 755 $(BUILD)/lineup '$(DESTDIR)$(BINDIR)/lineup'
-	$(Q)$(INSTALL) -m 644 userspace/include/lineup.h '$(DESTDIR)$(INCLUDEDIR)/lineup.h'
+	$(Q)set -e; for h in $(HEADERS); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
+	$(Q)set -e; for e in $(EXTRACT); do $(INSTALL) -m 755 $$e '$(DESTDIR)$(LIBEXECDIR)'/lineup/$${e##*/}; done
 	$(Q)$(INSTALL) -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)/liblineup.a'
 	$(Q)$(INSTALL) -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/liblineup.so.$(VERSION)'
 	$(Q)ln -sf liblineup.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/liblineup.so.$(SOVERSION)'
