@@ -188,7 +188,7 @@ EXTRACTOR_HDR := $(wildcard userspace/include/*.h userspace/extractors/*.h) $(ad
 $(BUILD)/extractors/inband.so: userspace/extractors/plugin_inband.c userspace/lib/inband.c userspace/lib/crc32c.c
 $(BUILD)/extractors/pattern.so: userspace/extractors/plugin_pattern.c
 $(BUILD)/extractors/lineup-extract: userspace/extractors/main.c userspace/extractors/sandbox.c
-$(BUILD)/tests/plugins/%.so: tests/plugins/%.c
+$(TEST_PLUGINS): $(BUILD)/tests/plugins/%.so: tests/plugins/%.c
 $(EXTRACT) $(TEST_PLUGINS): SANITIZE_FLAGS :=
 $(EXTRACT) $(TEST_PLUGINS): $(EXTRACTOR_HDR) $(BUILD)/flags
 	@mkdir -p $(@D)

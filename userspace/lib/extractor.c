@@ -130,7 +130,7 @@ static int start_once(struct lineup_extractor *e, char why[LINEUP_WIRE_TEXT_BYTE
 		snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.60s: %s", e->plugin, said);
 		return hello.error == -EMEDIUMTYPE || hello.error == -ENOTSUP ? -ENOTSUP : hello.error;
 	}
-	snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.120s: %s as it started", e->plugin, n > 0 ? "sent rubbish" : ending_text(how, text));
+	snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.120s: %s as it started", e->plugin, n > 0 || n == -EMSGSIZE ? "sent rubbish" : ending_text(how, text));
 	return -EIO;
 }
 
@@ -378,14 +378,14 @@ static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int f
 		err = end_process(e, 0, NULL);
 		return err ? err : lost(e, x, LINEUP_FATE_HUNG, "no answer within %" PRIu32 " ms; its process was killed", e->options.deadline_ms);
 	}
-	if (n <= 0) {
+	if (n <= 0 && n != -EMSGSIZE) {
 		err = end_process(e, LINEUP_EXTRACTOR_GRACE_MS, &how);
 		return err ? err : lost(e, x, LINEUP_FATE_CRASHED, "its process %s", ending_text(how, text));
 	}
 	if (n == sizeof(*answer) && answer->magic == LINEUP_WIRE_ANSWER && answer->ticket == e->ticket && !answer->reserved && answer->error <= 0)
 		return 0;
 	err = end_process(e, 0, NULL);
-	return err ? err : lost(e, x, LINEUP_FATE_RUBBISH, "an answer of %d bytes that is none", n);
+	return err ? err : lost(e, x, LINEUP_FATE_RUBBISH, "what came is no answer");
 }
 
 /* What is wrong with template @i of the copy; NULL: nothing. */

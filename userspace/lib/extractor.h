@@ -101,7 +101,7 @@ extern const char lineup_extractor_directory[];
 int lineup_extractor_spawn(struct lineup_extractor_process *process, char *const argv[], int area);
 /*
  * Receives one message of at most @size bytes within @timeout_ms (one of the clock; signals do not end it): its size; 0: the other end closed the socket or died;
- * -ETIMEDOUT; -errno. Descriptors that come with it are dropped.
+ * -ETIMEDOUT; -EMSGSIZE: it is larger, or came with descriptors, which are dropped; -errno.
  */
 int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms);
 /* Sends @message with the descriptor @fd. -EPIPE: the other end is closed; -EAGAIN: it does not read. */
