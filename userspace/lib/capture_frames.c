@@ -123,6 +123,8 @@ int lineup_frames_create(struct lineup_ctx *ctx, const struct lineup_frames_opti
 		if (!i)
 			memcpy(first, why, sizeof(first));
 	}
+	if (err == -ENOTSUP || err == -EACCES)
+		return lineup_fail(ctx, err, "frames: %s", first); /* the others lack what only the first could have given */
 	return err ? lineup_fail(ctx, err, "frames of %s: %s", lineup_frames_kind_name(o.kind), why) : 0;
 }
 
