@@ -41,7 +41,8 @@ static int frame_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *impor
 	if (!attachment)
 		return -ENOMEM;
 	attachment->dev = importer->dev;
-	err = sg_alloc_table_from_pages_segment(&attachment->table, frame->pages, frame->pool->pages, 0, frame->pool->frame_bytes,
+	err = sg_alloc_table_from_pages_segment(&attachment->table, frame->pages,
+						frame->pool->pages, 0, frame->pool->frame_bytes,
 						segment_max(importer->dev), GFP_KERNEL);
 	if (err)
 		goto free_attachment;
@@ -75,7 +76,8 @@ static void frame_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *impo
 }
 
 /* An attachment has one table, and so one mapping at a time. */
-static struct sg_table *frame_map(struct dma_buf_attachment *importer, enum dma_data_direction direction)
+static struct sg_table *frame_map(struct dma_buf_attachment *importer,
+				  enum dma_data_direction direction)
 {
 	struct lineup_frame *frame = importer->dmabuf->priv;
 	struct attachment *attachment = importer->priv;
@@ -96,7 +98,8 @@ static struct sg_table *frame_map(struct dma_buf_attachment *importer, enum dma_
 	return err ? ERR_PTR(err) : &attachment->table;
 }
 
-static void frame_unmap(struct dma_buf_attachment *importer, struct sg_table *table, enum dma_data_direction direction)
+static void frame_unmap(struct dma_buf_attachment *importer, struct sg_table *table,
+			enum dma_data_direction direction)
 {
 	struct lineup_frame *frame = importer->dmabuf->priv;
 	struct attachment *attachment = importer->priv;
@@ -121,9 +124,11 @@ static void sync_attachment(struct attachment *attachment, bool is_for_cpu)
 
 	for_each_sgtable_dma_sg(&attachment->table, sg, i) {
 		if (is_for_cpu)
-			dma_sync_single_for_cpu(attachment->dev, sg_dma_address(sg), sg_dma_len(sg), attachment->direction);
+			dma_sync_single_for_cpu(attachment->dev, sg_dma_address(sg), sg_dma_len(sg),
+						attachment->direction);
 		else
-			dma_sync_single_for_device(attachment->dev, sg_dma_address(sg), sg_dma_len(sg), attachment->direction);
+			dma_sync_single_for_device(attachment->dev, sg_dma_address(sg),
+						   sg_dma_len(sg), attachment->direction);
 	}
 }
 
@@ -145,7 +150,8 @@ static int frame_begin_cpu_access(struct dma_buf *dmabuf, enum dma_data_directio
 {
 	struct lineup_frame *frame = dmabuf->priv;
 	bool is_write = direction != DMA_FROM_DEVICE;
-	long left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(is_write), true, MAX_SCHEDULE_TIMEOUT);
+	long left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(is_write), true,
+					  MAX_SCHEDULE_TIMEOUT);
 	int err;
 
 	if (left < 0)
@@ -187,10 +193,14 @@ static void note_violation(struct lineup_frame *frame, const struct vm_fault *vm
 {
 	atomic64_inc(&frame->pool->sync_violations);
 	atomic64_inc(&lineup_counters.sync_violations);
-	trace_lineup_sync_violation(frame, vmf->pgoff << PAGE_SHIFT | (vmf->address & ~PAGE_MASK), vmf->flags & FAULT_FLAG_WRITE);
+	trace_lineup_sync_violation(frame, vmf->pgoff << PAGE_SHIFT | (vmf->address & ~PAGE_MASK),
+				    vmf->flags & FAULT_FLAG_WRITE);
 }
 
-/* Maps all of the area's pages, or the one that is wanted. Another thread may have been faster: -EBUSY. */
+/*
+ * Maps all of the area's pages, or the one that is wanted. Another thread may have been faster:
+ * -EBUSY.
+ */
 static int insert_pages(struct lineup_frame *frame, struct vm_fault *vmf, bool whole_area)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -244,7 +254,10 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	/* Faces do not belong into core dumps. */
 	lineup_vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	if (frame->shmem) {
-		/* The area is shmem's from here on: it holds the file, not the dma-buf. See lineup_pages_quiet(). */
+		/*
+		 * The area is shmem's from here on: it holds the file, not the dma-buf. See
+		 * lineup_pages_quiet().
+		 */
 		vma_set_file(vma, frame->shmem);
 		return frame->shmem->f_op->mmap(frame->shmem, vma);
 	}
@@ -259,11 +272,13 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct lineup_frame *frame = dmabuf->priv;
-	pgprot_t prot = frame->pool->flags & LINEUP_POOL_WRITE_COMBINE ? pgprot_writecombine(PAGE_KERNEL) : PAGE_KERNEL;
+	pgprot_t prot = PAGE_KERNEL;
 	void *address;
 
 	if (READ_ONCE(frame->revoked))
 		return -ENODEV;
+	if (frame->pool->flags & LINEUP_POOL_WRITE_COMBINE)
+		prot = pgprot_writecombine(prot);
 	address = vmap(frame->pages, frame->pool->pages, VM_MAP, prot);
 	if (!address)
 		return -ENOMEM;
@@ -343,7 +358,7 @@ bool lineup_frame_is(const struct dma_buf *dmabuf)
 {
 	return dmabuf->ops == &lineup_frame_ops;
 }
-LINEUP_EXPORT(lineup_frame_is);
+EXPORT_SYMBOL_LINEUP(lineup_frame_is);
 
 /**
  * lineup_frame_is_revoked() - is this dma-buf a frame that was taken away from those who hold it?
@@ -359,4 +374,4 @@ bool lineup_frame_is_revoked(const struct dma_buf *dmabuf)
 
 	return lineup_frame_is(dmabuf) && READ_ONCE(frame->revoked);
 }
-LINEUP_EXPORT(lineup_frame_is_revoked);
+EXPORT_SYMBOL_LINEUP(lineup_frame_is_revoked);
