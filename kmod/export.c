@@ -269,17 +269,41 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* A page of zeroes as often as the frame has pages: what is written there is read by nobody else. */
+static void *map_sink(const struct lineup_frame *frame)
+{
+	unsigned int i, count = frame->pool->pages;
+	struct page *sink = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	struct page **pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	void *address = NULL;
+
+	if (sink && pages) {
+		for (i = 0; i < count; i++)
+			pages[i] = sink;
+		address = vmap(pages, count, VM_MAP, PAGE_KERNEL);
+	}
+	kvfree(pages);
+	if (!address && sink)
+		__free_page(sink);
+	return address;
+}
+
+/*
+ * A revoked frame can be mapped, but there is nothing of it behind the mapping: the core warns, with a
+ * backtrace, of an exporter whose vmap fails, and V4L2 brings any descriptor here that it is given.
+ */
 static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct lineup_frame *frame = dmabuf->priv;
 	pgprot_t prot = PAGE_KERNEL;
 	void *address;
 
-	if (READ_ONCE(frame->revoked))
-		return -ENODEV;
 	if (frame->pool->flags & LINEUP_POOL_WRITE_COMBINE)
 		prot = pgprot_writecombine(prot);
-	address = vmap(frame->pages, frame->pool->pages, VM_MAP, prot);
+	if (READ_ONCE(frame->revoked))
+		address = map_sink(frame);
+	else
+		address = vmap(frame->pages, frame->pool->pages, VM_MAP, prot);
 	if (!address)
 		return -ENOMEM;
 	iosys_map_set_vaddr(map, address);
@@ -288,7 +312,12 @@ static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 static void frame_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
+	struct lineup_frame *frame = dmabuf->priv;
+	struct page *first = vmalloc_to_page(map->vaddr);
+
 	vunmap(map->vaddr);
+	if (first != frame->pages[0])
+		__free_page(first);
 }
 
 /* ---- the dma-buf ---- */
