@@ -371,7 +371,7 @@ bool lineup_frame_revoke(struct dma_buf *dmabuf)
 	if (!is_news)
 		return false;
 	if (frame->shmem)
-		lineup_pages_cut_off(frame);
+		lineup_pages_cut_off(frame->shmem);
 	else
 		unmap_mapping_range(dmabuf->file->f_mapping, 0, 0, 1);
 	return true;

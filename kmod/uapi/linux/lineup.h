@@ -198,11 +198,11 @@ struct lineup_frame_get {
 };
 
 /*
- * LINEUP_IOC_FRAME_REVOKE: take a frame that is out away from those who hold it, wherever they
- * are. Revoking it again changes nothing.
+ * LINEUP_IOC_FRAME_REVOKE: take a frame that is out or held back away from those who hold it,
+ * wherever they are. Revoking it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
- *   -ENOENT	no frame of this pool with that id is out: it was never given, or has come back
+ *   -ENOENT	no frame of this pool has that id: it was never given, or has come back
  */
 struct lineup_frame_revoke {
 	__u64 frame;		/* [in] id from LINEUP_IOC_FRAME_GET */
@@ -212,8 +212,8 @@ struct lineup_frame_revoke {
 };
 
 /*
- * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out, and the end of the pool. Revoking
- * it again changes nothing.
+ * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out or held back, and the end of the
+ * pool. Revoking it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
  */
