@@ -6,6 +6,7 @@
 #include <linux/nodemask.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -132,7 +133,7 @@ static int pool_fill(struct lineup_pool *pool)
 	if (err)
 		return err;
 	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++) {
-		err = lineup_pages_alloc(frame);
+		err = fatal_signal_pending(current) ? -EINTR : lineup_pages_alloc(frame);
 		if (err) {
 			pool_abandon(pool);
 			if (err == -ENOMEM) {
