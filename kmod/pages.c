@@ -62,7 +62,7 @@ static void set_write_back(struct page **pages, unsigned int count)
 
 static bool reachable(struct page *page, unsigned int order, u32 dma_bits)
 {
-	phys_addr_t last = page_to_phys(page) + (PAGE_SIZE << order) - 1;
+	u64 last = (u64)page_to_phys(page) + (PAGE_SIZE << order) - 1;
 
 	return dma_bits >= 64 || !(last >> dma_bits);
 }
