@@ -53,7 +53,7 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
 # The program knows the library by lineup.h only.
-INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi)
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
