@@ -10,11 +10,12 @@ cd "$(dirname "$0")/../../.."
 cache=${LINEUP_KERNEL_CACHE:-build/kernel}
 archive=/usr/src/linux-source-6.12.tar.xz
 
-# The harness, the upstream selftest of DMA heaps, and what checks a module's style.
+# The harness, the upstream selftest of DMA heaps, a header that no package has, and what checks a module's style.
 parts="
 	*/tools/testing/selftests/kselftest*.h
 	*/tools/testing/selftests/lib.mk
 	*/tools/testing/selftests/dmabuf-heaps/*
+	*/include/uapi/drm/vgem_drm.h
 	*/scripts/checkpatch.pl
 	*/scripts/const_structs.checkpatch
 	*/scripts/spelling.txt
