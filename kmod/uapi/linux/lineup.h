@@ -1,105 +1,115 @@
 /* SPDX-License-Identifier: ((GPL-2.0-only WITH Linux-syscall-note) OR MIT) */
 /*
- * The ABI of /dev/lineup: pools of pinned frames that capture cards, io_uring, V4L2, DRM and Vulkan can all use.
+ * The ABI of /dev/lineup: pools of pinned frames that capture cards, io_uring, V4L2, DRM and
+ * Vulkan can all use.
  *
  * Frames and pools
  * ================
  *
- * A frame is a dma-buf of pinned pages. A pool is a number of frames of one size, all of them allocated and zeroed
- * when the pool is created, so that taking a frame never waits for memory and capture cannot run out of it half-way.
- * open() of /dev/lineup gives a descriptor without a pool; LINEUP_IOC_POOL_CREATE gives it one. One descriptor owns
- * one pool.
+ * A frame is a dma-buf of pinned pages. A pool is a number of frames of one size, all of them
+ * allocated and zeroed when the pool is created, so that taking a frame never waits for memory and
+ * capture cannot run out of it half-way. open() of /dev/lineup gives a descriptor without a pool;
+ * LINEUP_IOC_POOL_CREATE gives it one. One descriptor owns one pool.
  *
- * A frame is *free* (in its pool), *out* (LINEUP_IOC_FRAME_GET has made a dma-buf of it) or *held back*: its dma-buf
- * is gone, but somebody still has its pages pinned or, if it is shmem-backed, mapped: a registered io_uring buffer,
- * an O_DIRECT read or vmsplice() under way. A frame comes back when the last reference to its dma-buf goes
- * (descriptors, mappings, attachments of drivers) and nobody holds its pages any more; it is then overwritten with
- * zeroes, before anybody can get it again. poll() on the pool's descriptor reports EPOLLIN while a frame is free.
+ * A frame is *free* (in its pool), *out* (LINEUP_IOC_FRAME_GET has made a dma-buf of it) or *held
+ * back*: its dma-buf is gone, but somebody still has its pages pinned or, if it is shmem-backed,
+ * mapped: a registered io_uring buffer, an O_DIRECT read or vmsplice() under way. A frame comes
+ * back when the last reference to its dma-buf goes (descriptors, mappings, attachments of drivers)
+ * and nobody holds its pages any more; it is then overwritten with zeroes, before anybody can get
+ * it again. poll() on the pool's descriptor reports EPOLLIN while a frame is free.
  *
- * close() of the last descriptor of a pool frees what is free or comes back; frames that are out live on, unharmed,
- * for those who hold them. If the last descriptor goes because the process that held it was killed by a signal, the
- * pool is revoked as well (see below).
+ * close() of the last descriptor of a pool frees what is free or comes back; frames that are out
+ * live on, unharmed, for those who hold them. If the last descriptor goes because the process that
+ * held it was killed by a signal, the pool is revoked as well (see below).
  *
  * What frames speak
  * =================
  *
  * A frame is used through what exists:
  *
- *   memory	mmap() with MAP_SHARED (else -EINVAL). The mapping has struct pages, so O_DIRECT, vmsplice() and
- *		io_uring reads go straight into it. Linux 6.1 registers only anonymous, shmem and hugetlb memory as
- *		io_uring fixed buffers: there only frames of a pool with LINEUP_POOL_SHMEM can be registered; later
- *		kernels register any.
- *   CPU access	DMA_BUF_IOCTL_SYNC around it. Not optional: with a bounce buffer or a non-coherent device the data is
- *		elsewhere before.
- *   completion	a dma-fence in the dma-buf's reservation object, put there by the driver that fills the frame. poll()
- *		on the dma-buf (EPOLLIN: what writes to it is done), DMA_BUF_IOCTL_EXPORT_SYNC_FILE and
- *		_IMPORT_SYNC_FILE work as on any dma-buf. A fence whose transfer failed carries the error, which
- *		SYNC_IOC_FILE_INFO of the sync_file shows. There is no call to begin or signal a fence from user
- *		space, and there will be none: a dma-fence must signal in finite time whatever user space does. Who
- *		fills a frame by CPU, read() or io_uring tells others by his own means.
+ *   memory	mmap() with MAP_SHARED (else -EINVAL). The mapping has struct pages, so O_DIRECT,
+ *		vmsplice() and io_uring reads go straight into it. Linux 6.1 registers only
+ *		anonymous, shmem and hugetlb memory as io_uring fixed buffers: there only frames of
+ *		a pool with LINEUP_POOL_SHMEM can be registered; later kernels register any.
+ *   CPU access	DMA_BUF_IOCTL_SYNC around it. Not optional: with a bounce buffer or a non-coherent
+ *		device the data is elsewhere before.
+ *   completion	a dma-fence in the dma-buf's reservation object, put there by the driver that fills
+ *		the frame. poll() on the dma-buf (EPOLLIN: what writes to it is done),
+ *		DMA_BUF_IOCTL_EXPORT_SYNC_FILE and _IMPORT_SYNC_FILE work as on any dma-buf. A
+ *		fence whose transfer failed carries the error, which SYNC_IOC_FILE_INFO of the
+ *		sync_file shows. There is no call to begin or signal a fence from user space, and
+ *		there will be none: a dma-fence must signal in finite time whatever user space
+ *		does. Who fills a frame by CPU, read() or io_uring tells others by his own means.
  *   devices	V4L2_MEMORY_DMABUF, PRIME (DRM), Vulkan, or any driver that imports dma-bufs.
  *
- * /dev/dma_heap/lineup answers DMA_HEAP_IOCTL_ALLOC of <linux/dma-heap.h>: each call makes a pool of one cached,
- * scattered frame that goes when the frame does. Quota and errors are those of LINEUP_IOC_POOL_CREATE.
+ * /dev/dma_heap/lineup answers DMA_HEAP_IOCTL_ALLOC of <linux/dma-heap.h>: each call makes a pool
+ * of one cached, scattered frame that goes when the frame does. Quota and errors are those of
+ * LINEUP_IOC_POOL_CREATE.
  *
  * Revocation
  * ==========
  *
- * The pool's owner takes a frame (LINEUP_IOC_FRAME_REVOKE) or all of them and the pool (LINEUP_IOC_POOL_REVOKE) away
- * from those who hold them:
+ * The pool's owner takes a frame (LINEUP_IOC_FRAME_REVOKE) or all of them and the pool
+ * (LINEUP_IOC_POOL_REVOKE) away from those who hold them:
  *
- *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the mapping. System calls
- *     that would have copied to or from it fail with -EFAULT;
- *   - new attachments, new DMA mappings, mmap(), in-kernel mappings and DMA_BUF_IOCTL_SYNC fail with -ENODEV;
- *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain: the transfer that
- *     runs ends as it would have. Both then signal their fences, so that whoever waits in poll() on the dma-buf wakes
- *     in the time the transfer takes;
- *   - pages under DMA or pinned stay allocated until that ends. Nothing is recycled or freed under a device.
+ *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the
+ *     mapping. System calls that would have copied to or from it fail with -EFAULT;
+ *   - new attachments, new DMA mappings, mmap(), in-kernel mappings and DMA_BUF_IOCTL_SYNC fail
+ *     with -ENODEV;
+ *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
+ *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
+ *     waits in poll() on the dma-buf wakes in the time the transfer takes;
+ *   - pages under DMA or pinned stay allocated until that ends. Nothing is recycled or freed under
+ *     a device.
  *
- * A frame that was revoked goes back to its pool like any other when its last reference goes; only one backed by
- * shmem does not, and counts as lost. Of a revoked pool every frame is freed as soon as it can be,
- * LINEUP_IOC_FRAME_GET fails with -ENODEV, and poll() on the pool's descriptor reports EPOLLHUP | EPOLLERR.
+ * A frame that was revoked goes back to its pool like any other when its last reference goes; only
+ * one backed by shmem does not, and counts as lost. Of a revoked pool every frame is freed as soon
+ * as it can be, LINEUP_IOC_FRAME_GET fails with -ENODEV, and poll() on the pool's descriptor
+ * reports EPOLLHUP | EPOLLERR.
  *
  * Sync checking
  * =============
  *
- * With LINEUP_POOL_SYNC_CHECK (or the module's parameter sync_check=1, for all pools but shmem-backed ones) a mapping
- * is empty outside a DMA_BUF_IOCTL_SYNC bracket: SYNC_END of the last open bracket empties it, and a CPU access by a
- * task in user mode while no bracket is open is counted (sync_violations) and traced (lineup:lineup_sync_violation)
- * with the task, the frame and the offset. The access then proceeds; until the next SYNC_END, another one to what it
- * mapped is not seen. Brackets belong to the frame, not to a task: an access of one task inside another's bracket is
- * not seen either, nor are copies made by the kernel.
+ * With LINEUP_POOL_SYNC_CHECK (or the module's parameter sync_check=1, for all pools but
+ * shmem-backed ones) a mapping is empty outside a DMA_BUF_IOCTL_SYNC bracket: SYNC_END of the last
+ * open bracket empties it, and a CPU access by a task in user mode while no bracket is open is
+ * counted (sync_violations) and traced (lineup:lineup_sync_violation) with the task, the frame and
+ * the offset. The access then proceeds; until the next SYNC_END, another one to what it mapped is
+ * not seen. Brackets belong to the frame, not to a task: an access of one task inside another's
+ * bracket is not seen either, nor are copies made by the kernel.
  *
  * Quota
  * =====
  *
- * All bytes of a pool are charged when it is created. The first two refuse before anything is allocated; the third can
- * only refuse page by page, and what was allocated until then is freed:
+ * All bytes of a pool are charged when it is created. The first two refuse before anything is
+ * allocated; the third can only refuse page by page, and what was allocated until then is freed:
  *
- *   - to the user: RLIMIT_MEMLOCK of the caller, together with what else its user has locked by io_uring and the
- *     like, unless the caller has CAP_IPC_LOCK in the initial user namespace: -EDQUOT;
+ *   - to the user: RLIMIT_MEMLOCK of the caller, together with what else its user has locked by
+ *     io_uring and the like, unless the caller has CAP_IPC_LOCK in the initial user namespace:
+ *     -EDQUOT;
  *   - to the module: its parameter max_bytes (default: half of the memory): -ENOMEM;
- *   - to the memory cgroup of the caller, which refuses with -ENOMEM and is not brought to kill anything.
+ *   - to the memory cgroup of the caller, which refuses with -ENOMEM and is not brought to kill
+ *     anything.
  *
- * The charge goes with the memory: a frame that outlives its pool is still charged. LINEUP_IOC_STATS shows charges
- * and limits.
+ * The charge goes with the memory: a frame that outlives its pool is still charged.
+ * LINEUP_IOC_STATS shows charges and limits.
  *
  * Rules for every call
  * ====================
  *
- * Structs may be smaller or larger than here; the size is in the ioctl's number. What a smaller one lacks at its end
- * (only "reserved" may be missing) counts as zero; what a larger one has more must be zero, else -E2BIG. In every
- * call:
+ * Structs may be smaller or larger than here; the size is in the ioctl's number. What a smaller
+ * one lacks at its end (only "reserved" may be missing) counts as zero; what a larger one has more
+ * must be zero, else -E2BIG. In every call:
  *
- *   -EINVAL	an unknown flag is set, a reserved field, or a field marked [out] that is not also [in], is not zero;
- *		the struct ends before its field "reserved"
+ *   -EINVAL	an unknown flag is set, a reserved field, or a field marked [out] that is not also
+ *		[in], is not zero; the struct ends before its field "reserved"
  *   -E2BIG	the struct has bytes beyond those the module knows, and they are not zero
- *   -EFAULT	the struct cannot be read or written. Nothing has happened: a descriptor that was to be returned does
- *		not exist
+ *   -EFAULT	the struct cannot be read or written. Nothing has happened: a descriptor that was
+ *		to be returned does not exist
  *   -ENOTTY	no such call in this version
  *
- * On any error the struct is left as it was. All descriptors are O_CLOEXEC. Structs are the same for 32-bit and
- * 64-bit programs.
+ * On any error the struct is left as it was. All descriptors are O_CLOEXEC. Structs are the same
+ * for 32-bit and 64-bit programs.
  */
 #ifndef _UAPI_LINUX_LINEUP_H
 #define _UAPI_LINUX_LINEUP_H
@@ -121,7 +131,8 @@
 #define LINEUP_FEATURE_SHMEM 0x2		/* LINEUP_POOL_SHMEM can be had */
 
 /*
- * LINEUP_IOC_VERSION: what this module can do. Works on any descriptor of /dev/lineup, with a pool or without.
+ * LINEUP_IOC_VERSION: what this module can do. Works on any descriptor of /dev/lineup, with a pool
+ * or without.
  */
 struct lineup_version {
 	__u64 features;			/* [out] LINEUP_FEATURE_* */
@@ -142,14 +153,15 @@ struct lineup_version {
  * LINEUP_IOC_POOL_CREATE: reserve the frames and make the descriptor their owner.
  *
  *   -EBUSY	the descriptor has a pool, or is being given one
- *   -EINVAL	frame_bytes or frames is 0; node is neither -1 nor an online NUMA node; dma_bits is not 0 or 24 to 64;
- *		LINEUP_POOL_SHMEM is combined with anything else: another flag, a node, or dma_bits below 64 (the
- *		kernel decides there where pages come from)
- *   -E2BIG	frame_bytes or frames is beyond the limits in lineup_version (see also "Rules for every call")
+ *   -EINVAL	frame_bytes or frames is 0; node is neither -1 nor an online NUMA node; dma_bits is
+ *		not 0 or 24 to 64; LINEUP_POOL_SHMEM is combined with anything else: another flag,
+ *		a node, or dma_bits below 64 (the kernel decides there where pages come from)
+ *   -E2BIG	frame_bytes or frames is beyond the limits in lineup_version (see also "Rules for
+ *		every call")
  *   -EOPNOTSUPP	write-combined memory cannot be had on this machine
  *   -EDQUOT	the user's quota does not suffice
- *   -ENOMEM	the module's quota, the memory cgroup or the memory does not suffice: on that node, below that
- *		address, in such runs
+ *   -ENOMEM	the module's quota, the memory cgroup or the memory does not suffice: on that node,
+ *		below that address, in such runs
  *   -EINTR	a fatal signal came
  */
 struct lineup_pool_create {
@@ -168,7 +180,8 @@ struct lineup_pool_create {
  *   -ENXIO	the descriptor has no pool
  *   -EAGAIN	no frame is free
  *   -ENODEV	the pool is revoked
- *   -EMFILE, -ENFILE, -ENOMEM	no descriptor or no dma-buf object can be had; the frame stays in its pool
+ *   -EMFILE, -ENFILE, -ENOMEM	no descriptor or no dma-buf object can be had; the frame stays in
+ *   its pool
  */
 struct lineup_frame_get {
 	__u64 frame;		/* [out] id of this use of the frame, never used again; never 0 */
@@ -180,8 +193,8 @@ struct lineup_frame_get {
 };
 
 /*
- * LINEUP_IOC_FRAME_REVOKE: take a frame that is out away from those who hold it, wherever they are. Revoking it again
- * changes nothing.
+ * LINEUP_IOC_FRAME_REVOKE: take a frame that is out away from those who hold it, wherever they
+ * are. Revoking it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
  *   -ENOENT	no frame of this pool with that id is out: it was never given, or has come back
@@ -194,8 +207,8 @@ struct lineup_frame_revoke {
 };
 
 /*
- * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out, and the end of the pool. Revoking it again changes
- * nothing.
+ * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out, and the end of the pool. Revoking
+ * it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
  */
@@ -209,8 +222,8 @@ struct lineup_pool_revoke {
 #define LINEUP_FRAME_REVOKED 0x1
 
 /*
- * LINEUP_IOC_FRAME_INFO: what a descriptor of a dma-buf, from wherever it came, is. Works on any descriptor of
- * /dev/lineup.
+ * LINEUP_IOC_FRAME_INFO: what a descriptor of a dma-buf, from wherever it came, is. Works on any
+ * descriptor of /dev/lineup.
  *
  *   -EBADF	fd is no descriptor
  *   -EINVAL	fd is no dma-buf, or not a frame of this module
@@ -237,10 +250,10 @@ struct lineup_frame_info {
 #define LINEUP_POOL_HEAP 0x4		/* made by /dev/dma_heap/lineup or by a driver, not by LINEUP_IOC_POOL_CREATE */
 
 /*
- * LINEUP_IOC_POOL_INFO: a pool's state and counters. pool = 0 without LINEUP_INFO_NEXT is the descriptor's own pool.
- * To walk through all, begin with pool = 0 and LINEUP_INFO_NEXT, and go on with the id that came back until -ENOENT.
- * A caller may see the pools of its own user, or all with CAP_SYS_ADMIN. Pools are listed as long as a frame of
- * theirs exists.
+ * LINEUP_IOC_POOL_INFO: a pool's state and counters. pool = 0 without LINEUP_INFO_NEXT is the
+ * descriptor's own pool. To walk through all, begin with pool = 0 and LINEUP_INFO_NEXT, and go on
+ * with the id that came back until -ENOENT. A caller may see the pools of its own user, or all
+ * with CAP_SYS_ADMIN. Pools are listed as long as a frame of theirs exists.
  *
  *   -ENXIO	pool is 0 and the descriptor has none
  *   -ENOENT	there is no such pool that the caller may see
@@ -274,8 +287,8 @@ struct lineup_pool_info {
 #define LINEUP_UNLIMITED (~0ULL)
 
 /*
- * LINEUP_IOC_STATS: charges, limits and counters of the module and of the caller's user. Works on any descriptor of
- * /dev/lineup. Counters begin when the module is loaded.
+ * LINEUP_IOC_STATS: charges, limits and counters of the module and of the caller's user. Works on
+ * any descriptor of /dev/lineup. Counters begin when the module is loaded.
  */
 struct lineup_stats {
 	__u64 bytes;			/* [out] charged to the module now */

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Counters, and who may see them: ioctls for users, /sys/kernel/debug/lineup for root. */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/debugfs.h>
+#include <linux/pid.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+#include <linux/seq_file.h>
+
+#include "internal.h"
+
+struct lineup_counters lineup_counters;
+
+static struct dentry *directory;
+
+void lineup_stats_read(struct lineup_stats *stats)
+{
+	const struct lineup_counters *c = &lineup_counters;
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK);
+	struct lineup_pool *pool;
+	u64 user_bytes = 0;
+
+	mutex_lock(&lineup_pools_lock);
+	list_for_each_entry(pool, &lineup_pools, node) {
+		if (!uid_eq(pool->uid, current_uid()))
+			continue;
+		mutex_lock(&pool->lock);
+		user_bytes += pool->frame_bytes * (pool->frames_count - pool->frames_freed - pool->frames_lost);
+		mutex_unlock(&pool->lock);
+	}
+	mutex_unlock(&lineup_pools_lock);
+
+	*stats = (struct lineup_stats){
+		.bytes = (u64)atomic_long_read(&c->pages) << PAGE_SHIFT,
+		.bytes_max = lineup_quota_bytes_max(),
+		.user_bytes = user_bytes,
+		.user_locked_bytes = (u64)atomic_long_read(&current_user()->locked_vm) << PAGE_SHIFT,
+		.user_bytes_max = capable(CAP_IPC_LOCK) || limit == RLIM_INFINITY ? LINEUP_UNLIMITED : limit,
+		.pools = atomic_read(&c->pools),
+		.frames_out = atomic_read(&c->frames_out),
+		.frames_held_back = atomic_read(&c->frames_held_back),
+		.fences = atomic_read(&c->fences),
+		.gets = atomic64_read(&c->gets),
+		.returns = atomic64_read(&c->returns),
+		.revokes = atomic64_read(&c->revokes),
+		.bytes_wiped = atomic64_read(&c->bytes_wiped),
+		.refused_user = atomic64_read(&c->refused_user),
+		.refused_module = atomic64_read(&c->refused_module),
+		.refused_memory = atomic64_read(&c->refused_memory),
+		.sync_violations = atomic64_read(&c->sync_violations),
+	};
+}
+
+/* What a pool is and has, for a reader in the caller's namespaces. */
+static void pool_describe(struct lineup_pool *pool, struct lineup_pool_info *info)
+{
+	mutex_lock(&pool->lock);
+	*info = (struct lineup_pool_info){
+		.pool = pool->id,
+		.state = pool->state,
+		.frame_bytes = pool->frame_bytes,
+		.bytes = pool->frame_bytes * (pool->frames_count - pool->frames_freed - pool->frames_lost),
+		.pool_flags = pool->flags,
+		.node = pool->numa_node,
+		.dma_bits = pool->dma_bits,
+		.frames = pool->frames_count,
+		.frames_free = pool->frames_free,
+		.frames_out = pool->frames_out,
+		.frames_held_back = pool->frames_held_back,
+		.frames_freed = pool->frames_freed,
+		.frames_lost = pool->frames_lost,
+		.uid = from_kuid_munged(current_user_ns(), pool->uid),
+		.pid = pid_vnr(pool->pid),
+		.gets = pool->gets,
+		.returns = pool->returns,
+		.revokes = pool->revokes,
+		.sync_violations = atomic64_read(&pool->sync_violations),
+	};
+	mutex_unlock(&pool->lock);
+	strscpy_pad(info->comm, pool->comm, sizeof(info->comm));
+}
+
+/* The pool with that id, or the next one after it, if the caller may see it. */
+static struct lineup_pool *pool_find(u64 id, bool is_next)
+{
+	bool sees_all = capable(CAP_SYS_ADMIN);
+	struct lineup_pool *pool;
+
+	list_for_each_entry(pool, &lineup_pools, node) {
+		if (is_next ? pool->id <= id : pool->id != id)
+			continue;
+		if (sees_all || uid_eq(pool->uid, current_uid()))
+			return pool;
+	}
+	return NULL;
+}
+
+/* LINEUP_IOC_POOL_INFO; @own is the descriptor's pool or NULL. */
+int lineup_stats_pool(struct lineup_pool *own, struct lineup_pool_info *info)
+{
+	bool is_next = info->flags & LINEUP_INFO_NEXT;
+	struct lineup_pool *pool = own;
+	int err = 0;
+
+	if (!info->pool && !is_next && !own)
+		return -ENXIO;
+	mutex_lock(&lineup_pools_lock);
+	if (info->pool || is_next)
+		pool = pool_find(info->pool, is_next);
+	if (pool)
+		pool_describe(pool, info);
+	else
+		err = -ENOENT;
+	mutex_unlock(&lineup_pools_lock);
+	return err;
+}
+
+/* ---- debugfs ---- */
+
+static int pools_show(struct seq_file *seq, void *unused)
+{
+	struct lineup_pool_info info;
+	struct lineup_pool *pool;
+
+	seq_puts(seq, "pool state flags node dma_bits frame_bytes frames free out held_back freed lost gets returns revokes violations uid pid comm\n");
+	mutex_lock(&lineup_pools_lock);
+	list_for_each_entry(pool, &lineup_pools, node) {
+		pool_describe(pool, &info);
+		seq_printf(seq, "%llu %#x %#x %d %u %llu %u %u %u %u %u %u %llu %llu %llu %llu %u %u %s\n",
+			   info.pool, info.state, info.pool_flags, info.node, info.dma_bits, info.frame_bytes, info.frames, info.frames_free,
+			   info.frames_out, info.frames_held_back, info.frames_freed, info.frames_lost, info.gets, info.returns, info.revokes,
+			   info.sync_violations, info.uid, info.pid, info.comm);
+	}
+	mutex_unlock(&lineup_pools_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(pools);
+
+static int stats_show(struct seq_file *seq, void *unused)
+{
+	struct lineup_stats stats;
+
+	lineup_stats_read(&stats);
+	seq_printf(seq, "bytes %llu\nbytes_max %llu\npools %u\nframes_out %u\nframes_held_back %u\nfences %u\n",
+		   stats.bytes, stats.bytes_max, stats.pools, stats.frames_out, stats.frames_held_back, stats.fences);
+	seq_printf(seq, "gets %llu\nreturns %llu\nrevokes %llu\nbytes_wiped %llu\n",
+		   stats.gets, stats.returns, stats.revokes, stats.bytes_wiped);
+	seq_printf(seq, "refused_user %llu\nrefused_module %llu\nrefused_memory %llu\nsync_violations %llu\n",
+		   stats.refused_user, stats.refused_module, stats.refused_memory, stats.sync_violations);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(stats);
+
+void lineup_stats_init(void)
+{
+	directory = debugfs_create_dir("lineup", NULL);
+	debugfs_create_file("pools", 0400, directory, NULL, &pools_fops);
+	debugfs_create_file("stats", 0400, directory, NULL, &stats_fops);
+}
+
+void lineup_stats_exit(void)
+{
+	debugfs_remove_recursive(directory);
+}
