@@ -108,6 +108,7 @@ TEST_F(fence, a_sync_file_signals_with_it)
 	EXPECT_EQ(info.status, 0);
 	ASSERT_EQ(vgem_fence_signal(self->drm, fence), 0);
 	EXPECT_EQ(ready(sync, POLLIN, WAIT_MS), POLLIN);
+	info = (struct sync_file_info){ 0 };
 	ASSERT_EQ(ioctl(sync, SYNC_IOC_FILE_INFO, &info), 0);
 	EXPECT_EQ(info.status, 1);
 	close(sync);

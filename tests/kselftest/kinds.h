@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The fixture "frame": one frame of each kind of pool, taken and mapped, for tests that must hold for all of them. */
+/*
+ * The fixture "frame": one frame of each kind of pool, taken and mapped, for tests that must hold for all of them; also one of the heap
+ * if KINDS_WITH_HEAP is defined, whose pool is nobody's to ask.
+ */
 #ifndef KINDS_H
 #define KINDS_H
 
@@ -28,7 +31,9 @@ FIXTURE_VARIANT_ADD(frame, contiguous) { .flags = LINEUP_POOL_CONTIGUOUS };
 FIXTURE_VARIANT_ADD(frame, shmem) { .flags = LINEUP_POOL_SHMEM };
 FIXTURE_VARIANT_ADD(frame, write_combine) { .flags = LINEUP_POOL_WRITE_COMBINE };
 FIXTURE_VARIANT_ADD(frame, sync_check) { .flags = LINEUP_POOL_SYNC_CHECK };
+#ifdef KINDS_WITH_HEAP
 FIXTURE_VARIANT_ADD(frame, heap) { .heap = true };
+#endif
 
 /* Takes a frame and maps it, with a bracket open, so that pools that check brackets let it be used like the others. */
 static inline int frame_take(FIXTURE_DATA(frame) *self, const FIXTURE_VARIANT(frame) *variant)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Every order in which the references to a frame can go: descriptors here, in a child, in a socket, mappings, the pool; then the module. */
 #include <signal.h>
+#include <sys/uio.h>
 #include "kinds.h"
 
 #define MODULE getenv("LINEUP_MODULE")	/* lineup.ko, to load it again */
@@ -228,8 +229,6 @@ TEST_F(frame, charges_go_with_the_last_holder)
 	int any = lineup_open();
 	pid_t child;
 
-	if (variant->heap)
-		SKIP(return, "told by the other kinds");
 	frame_drop(self);
 	close(self->pool);
 	for (int ms = 0; ms < 1000 && !stats_get(any, &before) && before.pools; ms += 10)
@@ -252,6 +251,31 @@ TEST_F(frame, charges_go_with_the_last_holder)
 	EXPECT_EQ(after.pools, before.pools);
 	EXPECT_EQ(after.user_bytes, before.user_bytes);
 	close(any);
+}
+
+/* The frame is closed and unmapped while a pipe has its page: the page keeps its bytes, and the frame stays away until they are read. */
+TEST_F(frame, a_page_in_a_pipe_holds_the_frame_back)
+{
+	struct iovec iov = { self->at, PAGE };
+	struct lineup_pool_info info;
+	static uint8_t copy[PAGE];
+	int pipes[2];
+
+	ASSERT_EQ(pipe(pipes), 0);
+	fill(self->at, 41, PAGE);
+	ASSERT_EQ(vmsplice(pipes[1], &iov, 1, 0), (ssize_t)PAGE) TH_LOG("%s", strerror(errno));
+	frame_drop(self);
+	ASSERT_EQ(pool_info(self->pool, 0, &info), 0);
+	EXPECT_EQ(info.frames_free, FRAMES - 1);
+	EXPECT_EQ(info.frames_out, 0);
+	EXPECT_EQ(info.frames_held_back, 1);
+	ASSERT_EQ(read(pipes[0], copy, PAGE), (ssize_t)PAGE);
+	EXPECT_EQ(differs(copy, 41, PAGE), -1);
+	close(pipes[0]);
+	close(pipes[1]);
+	EXPECT_TRUE(frames_come_back(self->pool, FRAMES));
+	ASSERT_EQ(pool_info(self->pool, 0, &info), 0);
+	EXPECT_EQ(info.frames_held_back, 0);
 }
 
 /* A pool's descriptor travels: whoever has it last owns the pool. */

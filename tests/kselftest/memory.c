@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/uio.h>
+#define KINDS_WITH_HEAP
 #include "kinds.h"
 
 /* A raw disk whose 32-bit word i is word(DISK_SEED, i): see kernel_tests.sh. */
@@ -290,33 +291,6 @@ TEST_F(frame, vmsplice_lends_its_pages)
 	EXPECT_EQ(differs(copy, 32, PAGE), -1);
 	close(pipes[0]);
 	close(pipes[1]);
-}
-
-/* The frame is closed and unmapped while a pipe has its page: the page keeps its bytes, and the frame stays away until they are read. */
-TEST_F(frame, a_page_in_a_pipe_holds_the_frame_back)
-{
-	struct iovec iov = { self->at, PAGE };
-	struct lineup_pool_info info;
-	static uint8_t copy[PAGE];
-	int pipes[2];
-
-	if (variant->heap)
-		SKIP(return, "a heap's pool cannot be asked");
-	ASSERT_EQ(pipe(pipes), 0);
-	fill(self->at, 41, PAGE);
-	ASSERT_EQ(vmsplice(pipes[1], &iov, 1, 0), (ssize_t)PAGE) TH_LOG("%s", strerror(errno));
-	frame_drop(self);
-	ASSERT_EQ(pool_info(self->pool, 0, &info), 0);
-	EXPECT_EQ(info.frames_free, FRAMES - 1);
-	EXPECT_EQ(info.frames_out, 0);
-	EXPECT_EQ(info.frames_held_back, 1);
-	ASSERT_EQ(read(pipes[0], copy, PAGE), (ssize_t)PAGE);
-	EXPECT_EQ(differs(copy, 41, PAGE), -1);
-	close(pipes[0]);
-	close(pipes[1]);
-	EXPECT_TRUE(frames_come_back(self->pool, FRAMES));
-	ASSERT_EQ(pool_info(self->pool, 0, &info), 0);
-	EXPECT_EQ(info.frames_held_back, 0);
 }
 
 TEST_F(frame, system_calls_can_read_their_arguments_from_it)

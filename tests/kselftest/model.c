@@ -74,7 +74,7 @@ struct hands {
 
 static int use_mapping(struct mapping *m, bool write, uint32_t seed)
 {
-	int begun = sync_begin(m->fd, DMA_BUF_SYNC_RW);
+	volatile int begun = sync_begin(m->fd, DMA_BUF_SYNC_RW);
 	volatile int err = 0;
 
 	if (!sigsetjmp(caught, 1)) {
@@ -191,6 +191,7 @@ struct pool {
 	uint32_t flags, frames, pages, descriptors;
 	bool revoked;
 	uint32_t freed, lost, revokes, gets, returns;
+	uint32_t revokes_maybe;	/* see model_worker_gone() */
 };
 
 struct use {
@@ -290,18 +291,27 @@ static void pool_put(struct pool *pool, bool killed)
 	pool_settle(pool);
 }
 
-/* Everything a worker had goes; a killed one takes the pools with it whose last descriptor it had. */
+/*
+ * Everything a worker had goes; a killed one takes the pools with it whose last descriptor it had. In which order is the kernel's
+ * business: a frame that only this worker had may be revoked just before it comes back, or not.
+ */
 static void model_worker_gone(struct place *place, bool killed)
 {
-	for (int i = 0; i < POOL_SLOTS; i++)
-		if (place->pool[i])
-			pool_put(place->pool[i], killed);
+	for (int i = 0; killed && i < FRAME_SLOTS; i++)
+		if (place->frame[i] && !place->frame[i]->revoked)
+			place->frame[i]->pool->revokes_maybe++;
+	for (int i = 0; killed && i < MAP_SLOTS; i++)
+		if (place->mapping[i] && !place->mapping[i]->revoked)
+			place->mapping[i]->pool->revokes_maybe++;
 	for (int i = 0; i < FRAME_SLOTS; i++)
 		if (place->frame[i])
 			use_put(place->frame[i]);
 	for (int i = 0; i < MAP_SLOTS; i++)
 		if (place->mapping[i])
 			use_put(place->mapping[i]);
+	for (int i = 0; i < POOL_SLOTS; i++)
+		if (place->pool[i])
+			pool_put(place->pool[i], killed);
 	memset(place->pool, 0, sizeof(place->pool));
 	memset(place->frame, 0, sizeof(place->frame));
 	memset(place->mapping, 0, sizeof(place->mapping));
@@ -313,7 +323,8 @@ static bool pool_is_as_modelled(const struct pool *pool, struct lineup_pool_info
 {
 	return info->frames == pool->frames && info->frames_free == frames_free(pool) && info->frames_out == frames_out(pool) &&
 	       !info->frames_held_back && info->frames_freed == pool->freed && info->frames_lost == pool->lost &&
-	       info->gets == pool->gets && info->returns == pool->returns && info->revokes == pool->revokes &&
+	       info->gets == pool->gets && info->returns == pool->returns && info->revokes >= pool->revokes &&
+	       info->revokes <= pool->revokes + pool->revokes_maybe &&
 	       info->pool_flags == pool->flags && info->frame_bytes == pool->pages * PAGE &&
 	       info->bytes == (uint64_t)(pool->frames - pool->freed) * pool->pages * PAGE &&
 	       info->state == ((pool->descriptors ? 0 : LINEUP_POOL_CLOSED) | (pool->revoked ? LINEUP_POOL_REVOKED : 0));
@@ -329,8 +340,11 @@ static bool all_as_modelled(void)
 
 		for (int ms = 0; pool->id && ms < WAIT_MS; ms++) {
 			err = pool_info(any, pool->id, &info);
-			if (!err && pool_is_as_modelled(pool, &info))
+			if (!err && pool_is_as_modelled(pool, &info)) {
+				pool->revokes = info.revokes;
+				pool->revokes_maybe = 0;
 				break;
+			}
 			usleep(1000);
 			err = err ? err : -EDOM;
 		}

@@ -52,8 +52,6 @@ static void check_revoked(struct __test_metadata *_metadata, FIXTURE_DATA(frame)
 
 TEST_F(frame, revoked_is_gone_for_its_holder)
 {
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	self->at[0] = 1;
 	ASSERT_EQ(frame_revoke(self->pool, self->id), 0);
 	check_revoked(_metadata, self, self->pool);
@@ -67,8 +65,6 @@ TEST_F(frame, revoked_leaves_the_others_alone_and_comes_back)
 	int other;
 	uint8_t *at;
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	other = frame_new(self->pool, NULL, NULL);
 	ASSERT_GE(other, 0);
 	at = map(other, FRAME_BYTES, 0);
@@ -100,8 +96,6 @@ TEST_F(frame, an_id_that_is_not_out_is_not_found)
 {
 	uint64_t id = self->id;
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	EXPECT_EQ(frame_revoke(self->pool, 0), -ENOENT);
 	EXPECT_EQ(frame_revoke(self->pool, id + 1000000), -ENOENT);
 	frame_drop(self);
@@ -126,8 +120,6 @@ TEST_F(frame, revoked_under_access_in_other_processes)
 	pid_t child[HOLDERS];
 	int go[2];
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	ASSERT_EQ(pipe(go), 0);
 	for (int i = 0; i < HOLDERS; i++) {
 		child[i] = fork();
@@ -176,8 +168,6 @@ static void *map_and_sync(void *arg)
 
 TEST_F(frame, revoked_while_others_map_and_sync)
 {
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	for (int round = 0; round < 20; round++) {
 		struct racer racer = { 0 };
 		pthread_t thread[2];
@@ -211,8 +201,6 @@ TEST_F(frame, a_revoked_pool_is_over)
 	struct lineup_pool_info info;
 	int other;
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	other = frame_new(self->pool, NULL, NULL);
 	ASSERT_GE(other, 0);
 	ASSERT_EQ(pool_revoke(self->pool), 0);
@@ -241,8 +229,6 @@ TEST_F(frame, a_waiter_for_a_frame_wakes_when_the_pool_is_revoked)
 	pthread_t thread;
 	void *got;
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	ASSERT_GE(frame_new(self->pool, NULL, NULL), 0);
 	ASSERT_EQ(pthread_create(&thread, NULL, wait_for_frame, &self->pool), 0);
 	usleep(50000);
@@ -285,8 +271,6 @@ TEST_F(frame, lives_on_when_its_owner_exits)
 {
 	pid_t owner;
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	frame_drop(self);
 	ASSERT_EQ(frame_of(self, variant->flags, 0, &owner), 0);
 	EXPECT_EQ(differs(self->at, 5, FRAME_BYTES), -1);
@@ -298,8 +282,6 @@ TEST_F(frame, is_revoked_when_its_owner_is_killed)
 {
 	static const int ends[] = { SIGKILL, SIGSEGV, SIGABRT, SIGTERM };
 
-	if (variant->heap)
-		SKIP(return, "a heap's frame has no owner");
 	frame_drop(self);
 	for (int i = 0; i < 4; i++) {
 		pid_t owner;

@@ -69,22 +69,6 @@ TEST_F(prime, a_frame_goes_in_and_comes_back_as_itself)
 	close(back);
 }
 
-TEST_F(prime, the_object_is_the_frames_memory)
-{
-	uint32_t handle = 0;
-	uint8_t *object;
-
-	ASSERT_EQ(drmPrimeFDToHandle(self->drm, self->fd, &handle), 0);
-	object = object_map(self->drm, handle, FRAME_BYTES);
-	if (object == MAP_FAILED)
-		SKIP(return, "vgem maps no imported object here");
-	fill(self->at, 1, FRAME_BYTES);
-	EXPECT_EQ(differs(object, 1, FRAME_BYTES), -1);
-	fill(object, 2, FRAME_BYTES);
-	EXPECT_EQ(differs(self->at, 2, FRAME_BYTES), -1);
-	munmap(object, FRAME_BYTES);
-}
-
 TEST_F(prime, an_object_holds_a_frame_that_everybody_else_let_go)
 {
 	struct lineup_pool_info info;
