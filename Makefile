@@ -14,6 +14,8 @@
 #	PREFIX=/usr/local LIBDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
 #	BENCH_FLAGS=		options for `lineup bench` in `make bench`
+#	KVER=release KDIR=dir	the kernel for `make kmod`, by its release or by where its headers are (uname -r, /lib/modules/$(KVER)/build)
+#	KFLAGS="W=1 C=2"	what else the kernel's own build is told
 #
 # A change of any of them rebuilds what depends on it.
 
@@ -98,6 +100,7 @@ help:
 	@echo 'make bench-programs   build the programs of tests/bench; `make bench-peers` those that need other engines'
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
 	@echo 'make install   into $$(DESTDIR)$(PREFIX); `make uninstall` takes it away again'
+	@echo 'make kmod      build the kernel module for KVER ($(KVER)); `make kmod-install`, `make kmod-uninstall`, `make kmod-dkms`'
 	@echo 'make setup     install the Debian packages that building needs'
 	@echo 'make clean     remove $(BUILD)/'
 	@echo 'The knobs are at the top of the Makefile.'
@@ -213,6 +216,47 @@ install: all
 uninstall:
 	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
 
+# ---- the kernel module ----
+
+# Objects of two kernels must not meet, so each has a copy of the sources. The kernel's build is another world: it is told nothing of
+# the knobs above but KFLAGS.
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+KMOD := $(BUILD)/kmod-$(KVER)
+KMOD_DIR := /lib/modules/$(KVER)/updates
+KMOD_DKMS := /usr/src/lineup-$(VERSION)
+KMOD_INSTALLED = $(KMOD_DIR)/lineup.ko $(INCLUDEDIR)/linux/lineup.h /usr/lib/udev/rules.d/70-lineup.rules /usr/lib/sysusers.d/lineup.conf
+
+kmod:
+	@[ -d '$(KDIR)' ] || { echo 'lineup: no kernel headers in $(KDIR) (Debian: linux-headers-$(KVER)); KVER= names another kernel' >&2; exit 1; }
+	$(Q)mkdir -p $(KMOD)
+	$(Q)cp -pru Kbuild kmod $(KMOD)/
+	$(Q)env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -j$$(nproc) -C '$(KDIR)' M='$(abspath $(KMOD))' $(KFLAGS) modules
+
+kmod-files:
+	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(KMOD_INSTALLED))))
+	$(Q)$(INSTALL) -m 644 kmod/uapi/linux/lineup.h '$(DESTDIR)$(INCLUDEDIR)/linux/lineup.h'
+	$(Q)$(INSTALL) -m 644 packaging/lineup.rules '$(DESTDIR)/usr/lib/udev/rules.d/70-lineup.rules'
+	$(Q)$(INSTALL) -m 644 packaging/lineup.sysusers '$(DESTDIR)/usr/lib/sysusers.d/lineup.conf'
+	$(Q)[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v systemd-sysusers >/dev/null || systemd-sysusers lineup.conf
+
+kmod-install: kmod kmod-files
+	$(Q)$(INSTALL) -m 644 $(KMOD)/kmod/lineup.ko '$(DESTDIR)$(KMOD_DIR)/lineup.ko'
+	$(Q)[ -n '$(DESTDIR)' ] || depmod -a '$(KVER)'
+
+kmod-dkms: kmod-files
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(KMOD_DKMS)'
+	$(Q)cp -r Kbuild kmod LICENSES '$(DESTDIR)$(KMOD_DKMS)/'
+	$(Q)sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf.in >'$(DESTDIR)$(KMOD_DKMS)/dkms.conf'
+	@echo 'next: dkms install lineup/$(VERSION)'
+
+kmod-uninstall:
+	$(Q)rm -f $(foreach f,$(KMOD_INSTALLED),'$(DESTDIR)$(f)')
+	$(Q)rm -rf '$(DESTDIR)$(KMOD_DKMS)'
+	$(Q)[ -n '$(DESTDIR)' ] || depmod -a '$(KVER)'
+
+# ---- the end of it ----
+
 clean:
 	$(Q)rm -rf $(BUILD)
 
@@ -222,4 +266,5 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays install uninstall clean FORCE
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays install uninstall clean FORCE \
+	kmod kmod-files kmod-install kmod-dkms kmod-uninstall

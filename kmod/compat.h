@@ -9,11 +9,11 @@
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#define LINEUP_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, "LINEUP")
+#define EXPORT_SYMBOL_LINEUP(symbol) EXPORT_SYMBOL_NS_GPL(symbol, "LINEUP")
 #define LINEUP_IMPORT_DMA_BUF() MODULE_IMPORT_NS("DMA_BUF")
 #define LINEUP_IMPORT_LINEUP() MODULE_IMPORT_NS("LINEUP")
 #else
-#define LINEUP_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, LINEUP)
+#define EXPORT_SYMBOL_LINEUP(symbol) EXPORT_SYMBOL_NS_GPL(symbol, LINEUP)
 #define LINEUP_IMPORT_DMA_BUF() MODULE_IMPORT_NS(DMA_BUF)
 #define LINEUP_IMPORT_LINEUP() MODULE_IMPORT_NS(LINEUP)
 #endif
@@ -36,7 +36,10 @@ static inline void lineup_vm_flags_set(struct vm_area_struct *vma, unsigned long
 #endif
 }
 
-/* Takes a reference to a file whose memory is known to be there, unless its last reference is gone already. */
+/*
+ * Takes a reference to a file whose memory is known to be there, unless its last reference is gone
+ * already.
+ */
 static inline bool lineup_file_get_unless_zero(struct file *file)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)

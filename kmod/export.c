@@ -41,7 +41,8 @@ static int frame_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *impor
 	if (!attachment)
 		return -ENOMEM;
 	attachment->dev = importer->dev;
-	err = sg_alloc_table_from_pages_segment(&attachment->table, frame->pages, frame->pool->pages, 0, frame->pool->frame_bytes,
+	err = sg_alloc_table_from_pages_segment(&attachment->table, frame->pages,
+						frame->pool->pages, 0, frame->pool->frame_bytes,
 						segment_max(importer->dev), GFP_KERNEL);
 	if (err)
 		goto free_attachment;
@@ -75,7 +76,8 @@ static void frame_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *impo
 }
 
 /* An attachment has one table, and so one mapping at a time. */
-static struct sg_table *frame_map(struct dma_buf_attachment *importer, enum dma_data_direction direction)
+static struct sg_table *frame_map(struct dma_buf_attachment *importer,
+				  enum dma_data_direction direction)
 {
 	struct lineup_frame *frame = importer->dmabuf->priv;
 	struct attachment *attachment = importer->priv;
@@ -96,7 +98,8 @@ static struct sg_table *frame_map(struct dma_buf_attachment *importer, enum dma_
 	return err ? ERR_PTR(err) : &attachment->table;
 }
 
-static void frame_unmap(struct dma_buf_attachment *importer, struct sg_table *table, enum dma_data_direction direction)
+static void frame_unmap(struct dma_buf_attachment *importer, struct sg_table *table,
+			enum dma_data_direction direction)
 {
 	struct lineup_frame *frame = importer->dmabuf->priv;
 	struct attachment *attachment = importer->priv;
@@ -121,9 +124,11 @@ static void sync_attachment(struct attachment *attachment, bool is_for_cpu)
 
 	for_each_sgtable_dma_sg(&attachment->table, sg, i) {
 		if (is_for_cpu)
-			dma_sync_single_for_cpu(attachment->dev, sg_dma_address(sg), sg_dma_len(sg), attachment->direction);
+			dma_sync_single_for_cpu(attachment->dev, sg_dma_address(sg), sg_dma_len(sg),
+						attachment->direction);
 		else
-			dma_sync_single_for_device(attachment->dev, sg_dma_address(sg), sg_dma_len(sg), attachment->direction);
+			dma_sync_single_for_device(attachment->dev, sg_dma_address(sg),
+						   sg_dma_len(sg), attachment->direction);
 	}
 }
 
@@ -145,7 +150,8 @@ static int frame_begin_cpu_access(struct dma_buf *dmabuf, enum dma_data_directio
 {
 	struct lineup_frame *frame = dmabuf->priv;
 	bool is_write = direction != DMA_FROM_DEVICE;
-	long left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(is_write), true, MAX_SCHEDULE_TIMEOUT);
+	long left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(is_write), true,
+					  MAX_SCHEDULE_TIMEOUT);
 	int err;
 
 	if (left < 0)
@@ -187,10 +193,14 @@ static void note_violation(struct lineup_frame *frame, const struct vm_fault *vm
 {
 	atomic64_inc(&frame->pool->sync_violations);
 	atomic64_inc(&lineup_counters.sync_violations);
-	trace_lineup_sync_violation(frame, vmf->pgoff << PAGE_SHIFT | (vmf->address & ~PAGE_MASK), vmf->flags & FAULT_FLAG_WRITE);
+	trace_lineup_sync_violation(frame, vmf->pgoff << PAGE_SHIFT | (vmf->address & ~PAGE_MASK),
+				    vmf->flags & FAULT_FLAG_WRITE);
 }
 
-/* Maps all of the area's pages, or the one that is wanted. Another thread may have been faster: -EBUSY. */
+/*
+ * Maps all of the area's pages, or the one that is wanted. Another thread may have been faster:
+ * -EBUSY.
+ */
 static int insert_pages(struct lineup_frame *frame, struct vm_fault *vmf, bool whole_area)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -244,7 +254,10 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	/* Faces do not belong into core dumps. */
 	lineup_vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	if (frame->shmem) {
-		/* The area is shmem's from here on: it holds the file, not the dma-buf. See lineup_pages_quiet(). */
+		/*
+		 * The area is shmem's from here on: it holds the file, not the dma-buf. See
+		 * lineup_pages_quiet().
+		 */
 		vma_set_file(vma, frame->shmem);
 		return frame->shmem->f_op->mmap(frame->shmem, vma);
 	}
@@ -256,15 +269,41 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* A page of zeroes as often as the frame has pages: what is written there is read by nobody else. */
+static void *map_sink(const struct lineup_frame *frame)
+{
+	unsigned int i, count = frame->pool->pages;
+	struct page *sink = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	struct page **pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	void *address = NULL;
+
+	if (sink && pages) {
+		for (i = 0; i < count; i++)
+			pages[i] = sink;
+		address = vmap(pages, count, VM_MAP, PAGE_KERNEL);
+	}
+	kvfree(pages);
+	if (!address && sink)
+		__free_page(sink);
+	return address;
+}
+
+/*
+ * A revoked frame can be mapped, but there is nothing of it behind the mapping: the core warns, with a
+ * backtrace, of an exporter whose vmap fails, and V4L2 brings any descriptor here that it is given.
+ */
 static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct lineup_frame *frame = dmabuf->priv;
-	pgprot_t prot = frame->pool->flags & LINEUP_POOL_WRITE_COMBINE ? pgprot_writecombine(PAGE_KERNEL) : PAGE_KERNEL;
+	pgprot_t prot = PAGE_KERNEL;
 	void *address;
 
+	if (frame->pool->flags & LINEUP_POOL_WRITE_COMBINE)
+		prot = pgprot_writecombine(prot);
 	if (READ_ONCE(frame->revoked))
-		return -ENODEV;
-	address = vmap(frame->pages, frame->pool->pages, VM_MAP, prot);
+		address = map_sink(frame);
+	else
+		address = vmap(frame->pages, frame->pool->pages, VM_MAP, prot);
 	if (!address)
 		return -ENOMEM;
 	iosys_map_set_vaddr(map, address);
@@ -273,7 +312,12 @@ static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 
 static void frame_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
+	struct lineup_frame *frame = dmabuf->priv;
+	struct page *first = vmalloc_to_page(map->vaddr);
+
 	vunmap(map->vaddr);
+	if (first != frame->pages[0])
+		__free_page(first);
 }
 
 /* ---- the dma-buf ---- */
@@ -343,7 +387,7 @@ bool lineup_frame_is(const struct dma_buf *dmabuf)
 {
 	return dmabuf->ops == &lineup_frame_ops;
 }
-LINEUP_EXPORT(lineup_frame_is);
+EXPORT_SYMBOL_LINEUP(lineup_frame_is);
 
 /**
  * lineup_frame_is_revoked() - is this dma-buf a frame that was taken away from those who hold it?
@@ -359,4 +403,4 @@ bool lineup_frame_is_revoked(const struct dma_buf *dmabuf)
 
 	return lineup_frame_is(dmabuf) && READ_ONCE(frame->revoked);
 }
-LINEUP_EXPORT(lineup_frame_is_revoked);
+EXPORT_SYMBOL_LINEUP(lineup_frame_is_revoked);

@@ -13,7 +13,7 @@
 
 struct lineup_fence {
 	struct dma_fence base;
-	spinlock_t lock;
+	spinlock_t lock;		/* of base */
 	char driver[32];
 };
 
@@ -35,7 +35,10 @@ static void fence_free(struct rcu_head *rcu)
 	module_put(THIS_MODULE);
 }
 
-/* A sync_file keeps a fence, and with it this module's code, for as long as somebody keeps the sync_file. */
+/*
+ * A sync_file keeps a fence, and with it this module's code, for as long as somebody keeps the
+ * sync_file.
+ */
 static void fence_release(struct dma_fence *fence)
 {
 	call_rcu(&fence->rcu, fence_free);
@@ -63,22 +66,23 @@ static int fence_add(struct dma_buf *dmabuf, struct dma_fence *fence, enum dma_r
 
 /**
  * lineup_fence_begin() - announce a transfer to or from a dma-buf
- * @dmabuf: the buffer, a frame or any other; must have been attached by the driver, and must not
- * be locked @usage: DMA_RESV_USAGE_WRITE if the device writes to the buffer, DMA_RESV_USAGE_READ
- * if it reads @driver: the driver's name, for debugging; copied
+ * @dmabuf: the buffer, a frame or any other, which the driver has attached to and has not locked
+ * @usage: DMA_RESV_USAGE_WRITE if the device writes to the buffer, DMA_RESV_USAGE_READ if it reads
+ * @driver: the driver's name, for debugging; copied
  *
  * Call it when nothing can fail any more between here and the start of the transfer, or end the
  * fence with an error. From here on poll() on the buffer, sync_files exported from it and other
- * drivers wait for lineup_fence_end(), which must come in finite time, whatever user space does:
- * no lock that is held across memory allocation may be needed for it, see "DMA Fences" in the
- * kernel's documentation.
+ * drivers wait for lineup_fence_end(), which must come in finite time whatever user space does. It
+ * may need neither memory nor a lock under which somebody allocates memory or waits for fences, as
+ * the reservation lock is: see "DMA Fence Cross-Driver Contract" in the kernel's documentation.
  *
  * Context: process context, may sleep. Takes and drops the reservation lock of @dmabuf.
  *
  * Return: the fence, which is the caller's to end; ERR_PTR(-ENODEV) if @dmabuf is a revoked frame,
  * ERR_PTR(-ENOMEM), or ERR_PTR(-EINTR) on a signal.
  */
-struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage usage, const char *driver)
+struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage usage,
+				     const char *driver)
 {
 	struct lineup_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
 	int err;
@@ -87,7 +91,7 @@ struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage
 		return ERR_PTR(-ENOMEM);
 	spin_lock_init(&fence->lock);
 	strscpy(fence->driver, driver, sizeof(fence->driver));
-	/* A context of its own: transfers of one driver need not end in the order in which they began. */
+	/* A context of its own: transfers need not end in the order in which they began. */
 	dma_fence_init(&fence->base, &fence_ops, &fence->lock, dma_fence_context_alloc(1), 1);
 	__module_get(THIS_MODULE);
 	atomic_inc(&lineup_counters.fences);
@@ -100,7 +104,7 @@ struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage
 	trace_lineup_fence_begun(&fence->base);
 	return &fence->base;
 }
-LINEUP_EXPORT(lineup_fence_begin);
+EXPORT_SYMBOL_LINEUP(lineup_fence_begin);
 
 /**
  * lineup_fence_end() - tell that a transfer is over
@@ -123,7 +127,7 @@ void lineup_fence_end(struct dma_fence *fence, int error)
 	trace_lineup_fence_ended(fence);
 	dma_fence_put(fence);
 }
-LINEUP_EXPORT(lineup_fence_end);
+EXPORT_SYMBOL_LINEUP(lineup_fence_end);
 
 void lineup_fences_exit(void)
 {

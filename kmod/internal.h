@@ -7,8 +7,8 @@
  *	lineup_pools_lock	the list of pools
  *	mmap_lock		of a process that faults or maps
  *	dmabuf->resv		of a frame that is out
- *	frame->lock		what importers and mappings of that frame see; may allocate, never
- *	touches user memory pool->lock		which frames are free, out, held back
+ *	frame->lock		what its importers and mappings see; may allocate
+ *	pool->lock		which frames are free, out, held back
  *
  * frame->lock and pool->lock are never held together, nor are lineup_pools_lock and one of the
  * middle three.
@@ -38,24 +38,24 @@ struct user_struct;
  */
 struct lineup_frame {
 	struct lineup_pool *pool;
-	struct page **pages;		/* pool->pages of them, each with a reference of ours; NULL once freed */
+	struct page **pages;		/* pool->pages, each with a reference; or NULL */
 	struct file *shmem;		/* the file they belong to, or NULL */
 	u32 index;
 
 	/* pool->lock */
 	struct list_head node;		/* in pool->free or pool->held */
-	struct dma_buf *dmabuf;		/* while out; no reference: the dma-buf holds the frame */
+	struct dma_buf *dmabuf;		/* while out; not a reference */
 	u64 id;				/* while out */
 
-	struct mutex lock;
-	/* lock; revoked is also read without it where a late answer does no harm */
+	struct mutex lock;		/* what follows; see above */
+	/* revoked is also read without it where a late answer does no harm */
 	struct list_head attachments;
-	unsigned int brackets;		/* open DMA_BUF_IOCTL_SYNC brackets, if the pool checks them */
+	unsigned int brackets;		/* of DMA_BUF_IOCTL_SYNC, that are open */
 	bool revoked;
 };
 
 struct lineup_pool {
-	struct kref ref;		/* the descriptor or driver, and each frame that is out or held back */
+	struct kref ref;		/* of its owner, and of each frame out or held back */
 	struct list_head node;		/* in lineup_pools, by id; lineup_pools_lock */
 	u64 id;
 	u64 frame_bytes;
@@ -70,8 +70,7 @@ struct lineup_pool {
 	wait_queue_head_t wait;		/* for a free frame, or the end */
 	atomic64_t sync_violations;
 
-	struct mutex lock;
-	/* lock */
+	struct mutex lock;		/* what follows, and some of the frames; see above */
 	u32 state;			/* LINEUP_POOL_CLOSED, _REVOKED, _HEAP */
 	struct list_head free;
 	struct list_head held;
@@ -127,7 +126,8 @@ void lineup_quota_uncharge(struct lineup_pool *pool, unsigned long pages);
 struct lineup_counters {
 	atomic_long_t pages;
 	atomic_t pools, frames_out, frames_held_back, fences;
-	atomic64_t gets, returns, revokes, bytes_wiped, refused_user, refused_module, refused_memory, sync_violations;
+	atomic64_t gets, returns, revokes, bytes_wiped, refused_user, refused_module,
+		refused_memory, sync_violations;
 };
 
 extern struct lineup_counters lineup_counters;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The two device nodes: /dev/lineup with calls of our own, /dev/dma_heap/lineup with those of a DMA heap. */
+/*
+ * The two device nodes: /dev/lineup with calls of our own, /dev/dma_heap/lineup with those of a
+ * DMA heap.
+ */
 #include <linux/build_bug.h>
 #include <linux/dma-buf.h>
 #include <linux/file.h>
@@ -13,12 +16,15 @@
 #include "internal.h"
 
 static_assert(sizeof(struct lineup_version) == 48);
-static_assert(sizeof(struct lineup_pool_create) == 64 && offsetof(struct lineup_pool_create, pool) == 24);
+static_assert(sizeof(struct lineup_pool_create) == 64 &&
+	      offsetof(struct lineup_pool_create, pool) == 24);
 static_assert(sizeof(struct lineup_frame_get) == 40 && offsetof(struct lineup_frame_get, fd) == 12);
 static_assert(sizeof(struct lineup_frame_revoke) == 32);
 static_assert(sizeof(struct lineup_pool_revoke) == 24);
-static_assert(sizeof(struct lineup_frame_info) == 64 && offsetof(struct lineup_frame_info, fd) == 24);
-static_assert(sizeof(struct lineup_pool_info) == 160 && offsetof(struct lineup_pool_info, gets) == 96);
+static_assert(sizeof(struct lineup_frame_info) == 64 &&
+	      offsetof(struct lineup_frame_info, fd) == 24);
+static_assert(sizeof(struct lineup_pool_info) == 160 &&
+	      offsetof(struct lineup_pool_info, gets) == 96);
 static_assert(sizeof(struct lineup_stats) == 152 && offsetof(struct lineup_stats, gets) == 56);
 
 /* What a descriptor of /dev/lineup has while a pool is being made for it. */
@@ -27,6 +33,7 @@ static_assert(sizeof(struct lineup_stats) == 152 && offsetof(struct lineup_stats
 /* The pool of a descriptor, which lives at least as long as that is open; NULL if it has none. */
 static struct lineup_pool *device_pool(struct file *file)
 {
+	/* Pairs with the release in device_pool_create(). */
 	struct lineup_pool *pool = smp_load_acquire(&file->private_data);
 
 	return IS_ERR(pool) ? NULL : pool;
@@ -47,8 +54,6 @@ static int arg_read(void *arg, size_t size, size_t size_min, const struct user_a
 	return copy_struct_from_user(arg, size, from->address, from->size);
 }
 
-#define ARG_READ(arg, from) arg_read(arg, sizeof(*(arg)), offsetof(typeof(*(arg)), reserved), from)
-
 static int arg_write(const void *arg, size_t size, const struct user_arg *to)
 {
 	return copy_to_user(to->address, arg, min(size, to->size)) ? -EFAULT : 0;
@@ -61,7 +66,7 @@ static int arg_write(const void *arg, size_t size, const struct user_arg *to)
 static int device_version(struct file *file, const struct user_arg *user)
 {
 	struct lineup_version arg;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -81,7 +86,7 @@ static int device_pool_create(struct file *file, const struct user_arg *user)
 {
 	struct lineup_pool *pool;
 	struct lineup_pool_create arg;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -112,7 +117,7 @@ static int device_pool_info(struct file *file, const struct user_arg *user)
 	struct lineup_pool_info arg;
 	u32 flags;
 	u64 pool;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -135,7 +140,7 @@ static int device_pool_revoke(struct file *file, const struct user_arg *user)
 {
 	struct lineup_pool *pool = device_pool(file);
 	struct lineup_pool_revoke arg;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -147,8 +152,12 @@ static int device_pool_revoke(struct file *file, const struct user_arg *user)
 	return 0;
 }
 
-/* Makes a descriptor of a dma-buf and tells it; consumes the reference. The descriptor comes last: it cannot be taken back. */
-static int install_fd(struct dma_buf *dmabuf, int fd_flags, __s32 *field, const void *arg, size_t size, const struct user_arg *user)
+/*
+ * Makes a descriptor of a dma-buf and tells it; consumes the reference. The descriptor comes last:
+ * it cannot be taken back.
+ */
+static int install_fd(struct dma_buf *dmabuf, int fd_flags, __s32 *field, const void *arg,
+		      size_t size, const struct user_arg *user)
 {
 	int fd = get_unused_fd_flags(fd_flags);
 	int err = fd;
@@ -173,7 +182,7 @@ static int device_frame_get(struct file *file, const struct user_arg *user)
 	const struct lineup_frame *frame;
 	struct lineup_frame_get arg;
 	struct dma_buf *dmabuf;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -194,7 +203,7 @@ static int device_frame_revoke(struct file *file, const struct user_arg *user)
 {
 	struct lineup_pool *pool = device_pool(file);
 	struct lineup_frame_revoke arg;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -210,7 +219,8 @@ static int device_frame_info(struct file *file, const struct user_arg *user)
 	const struct lineup_frame *frame;
 	struct lineup_frame_info arg;
 	struct dma_buf *dmabuf;
-	int fd, err = ARG_READ(&arg, user);
+	int fd;
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -225,7 +235,10 @@ static int device_frame_info(struct file *file, const struct user_arg *user)
 		dma_buf_put(dmabuf);
 		return -EINVAL;
 	}
-	/* The dma-buf holds the frame, the frame its pool; the id does not change while the frame is out. */
+	/*
+	 * The dma-buf holds the frame, the frame its pool; the id does not change while the frame
+	 * is out.
+	 */
 	frame = dmabuf->priv;
 	arg.fd = fd;
 	arg.frame = frame->id;
@@ -243,7 +256,7 @@ static int device_frame_info(struct file *file, const struct user_arg *user)
 static int device_stats(struct file *file, const struct user_arg *user)
 {
 	struct lineup_stats arg;
-	int err = ARG_READ(&arg, user);
+	int err = arg_read(&arg, sizeof(arg), offsetof(typeof(arg), reserved), user);
 
 	if (err)
 		return err;
@@ -272,7 +285,8 @@ static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	const struct user_arg user = { (void __user *)arg, _IOC_SIZE(cmd) };
 	unsigned int nr = _IOC_NR(cmd);
 
-	if (_IOC_TYPE(cmd) != LINEUP_IOC_MAGIC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE) || nr >= ARRAY_SIZE(device_calls))
+	if (_IOC_TYPE(cmd) != LINEUP_IOC_MAGIC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE) ||
+	    nr >= ARRAY_SIZE(device_calls))
 		return -ENOTTY;
 	return device_calls[array_index_nospec(nr, ARRAY_SIZE(device_calls))](file, &user);
 }
@@ -351,7 +365,9 @@ static struct dma_buf *heap_frame(u64 bytes, u32 fd_flags)
 	return dmabuf;
 }
 
-/* Like the kernel's own heaps: the call is found by its number, and its struct may have any size. */
+/*
+ * Like the kernel's own heaps: the call is found by its number, and its struct may have any size.
+ */
 static long heap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	const struct user_arg user = { (void __user *)arg, _IOC_SIZE(cmd) };
@@ -362,7 +378,8 @@ static long heap_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return -ENOTTY;
 	if (copy_from_user(&data, user.address, min(sizeof(data), user.size)))
 		return -EFAULT;
-	if (data.fd || data.fd_flags & ~DMA_HEAP_VALID_FD_FLAGS || data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
+	if (data.fd || data.fd_flags & ~DMA_HEAP_VALID_FD_FLAGS ||
+	    data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
 		return -EINVAL;
 	dmabuf = heap_frame(data.len, data.fd_flags);
 	if (IS_ERR(dmabuf))

@@ -28,7 +28,8 @@ void lineup_pool_close(struct lineup_pool *pool);
 bool lineup_frame_is(const struct dma_buf *dmabuf);
 bool lineup_frame_is_revoked(const struct dma_buf *dmabuf);
 
-struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage usage, const char *driver);
+struct dma_fence *lineup_fence_begin(struct dma_buf *dmabuf, enum dma_resv_usage usage,
+				     const char *driver);
 void lineup_fence_end(struct dma_fence *fence, int error);
 
 #endif

@@ -33,7 +33,7 @@ MODULE_PARM_DESC(max_bytes, "how much all pools together may pin; 0 is half of t
 
 bool lineup_sync_check;
 module_param_named(sync_check, lineup_sync_check, bool, 0644);
-MODULE_PARM_DESC(sync_check, "catch CPU accesses outside DMA_BUF_IOCTL_SYNC in all pools made from now on, for development (N)");
+MODULE_PARM_DESC(sync_check, "catch CPU accesses outside DMA_BUF_IOCTL_SYNC in new pools (N)");
 
 static struct miscdevice device = {
 	.minor = MISC_DYNAMIC_MINOR,

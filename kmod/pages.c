@@ -14,7 +14,10 @@
 #include "compat.h"
 #include "internal.h"
 
-/* Fails rather than kill a process, of the machine or of the memory cgroup. */
+/*
+ * Zeroed and charged to the memory cgroup. Always used with a flag that makes the allocation fail
+ * rather than have a process killed, of the machine or of the cgroup.
+ */
 #define FRAME_GFP (GFP_USER | __GFP_ZERO | __GFP_NOWARN | __GFP_ACCOUNT)
 
 u64 lineup_pages_contiguous_max(void)
@@ -92,7 +95,8 @@ static struct page *alloc_below(const struct lineup_pool *pool, gfp_t gfp, unsig
  * Large orders are split into single pages: each is then counted, held and freed on its own, and
  * what a contiguous frame does not need of its power of two is given back.
  */
-static unsigned int add_split(struct lineup_frame *frame, unsigned int have, struct page *page, unsigned int order)
+static unsigned int add_split(struct lineup_frame *frame, unsigned int have, struct page *page,
+			      unsigned int order)
 {
 	unsigned int i;
 
@@ -121,6 +125,7 @@ static int fill_scattered(struct lineup_frame *frame)
 {
 	unsigned int order = LINEUP_ORDER_MAX, have = 0, want = frame->pool->pages;
 	struct page *page;
+	gfp_t gfp;
 
 	while (have < want) {
 		if (fatal_signal_pending(current))
@@ -128,7 +133,8 @@ static int fill_scattered(struct lineup_frame *frame)
 		cond_resched();
 		while (order && 1U << order > want - have)
 			order--;
-		page = alloc_below(frame->pool, FRAME_GFP | (order ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL), order);
+		gfp = FRAME_GFP | (order ? __GFP_NORETRY : __GFP_RETRY_MAYFAIL);
+		page = alloc_below(frame->pool, gfp, order);
 		if (page)
 			have = add_split(frame, have, page, order);
 		else if (order)
@@ -159,7 +165,8 @@ static int fill_shmem(struct lineup_frame *frame)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		page = shmem_read_mapping_page_gfp(file->f_mapping, i, GFP_USER | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+		page = shmem_read_mapping_page_gfp(file->f_mapping, i,
+						   GFP_USER | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 		if (IS_ERR(page))
 			return PTR_ERR(page);
 		frame->pages[i] = page;
@@ -173,7 +180,8 @@ int lineup_pages_alloc(struct lineup_frame *frame)
 	const struct lineup_pool *pool = frame->pool;
 	int err;
 
-	frame->pages = kvcalloc(pool->pages, sizeof(*frame->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	frame->pages = kvcalloc(pool->pages, sizeof(*frame->pages),
+				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!frame->pages)
 		return -ENOMEM;
 	if (pool->flags & LINEUP_POOL_SHMEM)
@@ -224,11 +232,11 @@ void lineup_pages_wipe(struct lineup_frame *frame)
  */
 bool lineup_pages_quiet(struct lineup_frame *frame)
 {
-	unsigned int i, run, explained;
+	unsigned int i, run, explained, count = frame->pool->pages;
 	struct folio *folio;
 
 	if (!frame->shmem) {
-		for (i = 0; i < frame->pool->pages; i++) {
+		for (i = 0; i < count; i++) {
 			if (page_ref_count(frame->pages[i]) != 1)
 				return false;
 		}
@@ -236,11 +244,14 @@ bool lineup_pages_quiet(struct lineup_frame *frame)
 	}
 	if (file_count(frame->shmem) != 1)
 		return false;
-	for (i = 0; i < frame->pool->pages; i += run) {
+	for (i = 0; i < count; i += run) {
 		folio = page_folio(frame->pages[i]);
-		for (run = 1; i + run < frame->pool->pages && page_folio(frame->pages[i + run]) == folio; run++)
-			;
-		explained = run + (folio->mapping ? folio_nr_pages(folio) : 0) + !folio_test_lru(folio);
+		run = 1;
+		while (i + run < count && page_folio(frame->pages[i + run]) == folio)
+			run++;
+		explained = run + !folio_test_lru(folio);
+		if (folio->mapping)
+			explained += folio_nr_pages(folio);
 		if (folio_ref_count(folio) > explained)
 			return false;
 	}
@@ -259,7 +270,10 @@ void lineup_pages_cut_off(struct lineup_frame *frame)
 	i_size_write(inode, 0);
 	unmap_mapping_range(inode->i_mapping, 0, 0, 1);
 	shmem_truncate_range(inode, 0, -1);
-	/* A fault that had looked at the size before may have mapped a page just before that was taken out. */
+	/*
+	 * A fault that had looked at the size before may have mapped a page just before that was
+	 * taken out.
+	 */
 	unmap_mapping_range(inode->i_mapping, 0, 0, 1);
 	inode_unlock(inode);
 }

@@ -17,7 +17,7 @@
 /* How often frames that are held back are looked at. */
 #define SETTLE_INTERVAL (HZ / 20)
 
-DEFINE_MUTEX(lineup_pools_lock);
+DEFINE_MUTEX(lineup_pools_lock);	/* lineup_pools, last_pool_id */
 LIST_HEAD(lineup_pools);
 
 static u64 last_pool_id;
@@ -56,20 +56,25 @@ static bool pool_is_over(const struct lineup_pool *pool)
 
 static int check_args(const struct lineup_pool_create *args)
 {
-	const u32 known = LINEUP_POOL_CONTIGUOUS | LINEUP_POOL_WRITE_COMBINE | LINEUP_POOL_SHMEM | LINEUP_POOL_SYNC_CHECK;
+	const u32 known = LINEUP_POOL_CONTIGUOUS | LINEUP_POOL_WRITE_COMBINE | LINEUP_POOL_SHMEM |
+			  LINEUP_POOL_SYNC_CHECK;
 
 	if (args->flags & ~known || !args->frame_bytes || !args->frames)
 		return -EINVAL;
-	if (args->node != LINEUP_NODE_ANY && (args->node < 0 || args->node >= MAX_NUMNODES || !node_online(args->node)))
+	if (args->node != LINEUP_NODE_ANY &&
+	    (args->node < 0 || args->node >= MAX_NUMNODES || !node_online(args->node)))
 		return -EINVAL;
-	if (args->dma_bits && (args->dma_bits < LINEUP_DMA_BITS_MIN || args->dma_bits > LINEUP_DMA_BITS_MAX))
+	if (args->dma_bits &&
+	    (args->dma_bits < LINEUP_DMA_BITS_MIN || args->dma_bits > LINEUP_DMA_BITS_MAX))
 		return -EINVAL;
 	if (args->flags & LINEUP_POOL_SHMEM &&
-	    (args->flags != LINEUP_POOL_SHMEM || args->node != LINEUP_NODE_ANY || (args->dma_bits && args->dma_bits < LINEUP_DMA_BITS_MAX)))
+	    (args->flags != LINEUP_POOL_SHMEM || args->node != LINEUP_NODE_ANY ||
+	     (args->dma_bits && args->dma_bits < LINEUP_DMA_BITS_MAX)))
 		return -EINVAL;
 	if (args->frame_bytes > LINEUP_FRAME_BYTES_MAX || args->frames > LINEUP_FRAMES_MAX)
 		return -E2BIG;
-	if (args->flags & LINEUP_POOL_CONTIGUOUS && args->frame_bytes > lineup_pages_contiguous_max())
+	if (args->flags & LINEUP_POOL_CONTIGUOUS &&
+	    args->frame_bytes > lineup_pages_contiguous_max())
 		return -E2BIG;
 	if (args->flags & LINEUP_POOL_WRITE_COMBINE && !lineup_pages_can_write_combine())
 		return -EOPNOTSUPP;
@@ -121,7 +126,8 @@ static void pool_abandon(struct lineup_pool *pool)
 static int pool_fill(struct lineup_pool *pool)
 {
 	struct lineup_frame *frame;
-	int err = lineup_quota_charge(pool, (unsigned long)pool->pages * pool->frames_count);
+	unsigned long pages = (unsigned long)pool->pages * pool->frames_count;
+	int err = lineup_quota_charge(pool, pages);
 
 	if (err)
 		return err;
@@ -131,7 +137,7 @@ static int pool_fill(struct lineup_pool *pool)
 			pool_abandon(pool);
 			if (err == -ENOMEM) {
 				atomic64_inc(&lineup_counters.refused_memory);
-				trace_lineup_pool_refused((unsigned long)pool->pages * pool->frames_count, err);
+				trace_lineup_pool_refused(pages, err);
 			}
 			return err;
 		}
@@ -183,7 +189,7 @@ struct lineup_pool *lineup_pool_create(const struct lineup_pool_create *args)
 {
 	return lineup_pool_create_as(args, LINEUP_POOL_HEAP);
 }
-LINEUP_EXPORT(lineup_pool_create);
+EXPORT_SYMBOL_LINEUP(lineup_pool_create);
 
 /* ---- frames ---- */
 
@@ -258,7 +264,10 @@ void lineup_frame_return(struct lineup_frame *frame)
 	schedule_delayed_work(&settle_work, SETTLE_INTERVAL);
 }
 
-/* Moves to @quiet the frames of a pool that nobody holds any more; tells whether some are still held. */
+/*
+ * Moves to @quiet the frames of a pool that nobody holds any more; tells whether some are still
+ * held.
+ */
 static bool collect_quiet(struct lineup_pool *pool, struct list_head *quiet)
 {
 	struct lineup_frame *frame, *next;
@@ -299,7 +308,10 @@ static void settle_held_frames(struct work_struct *work)
 	settle(&quiet);
 }
 
-/* Takes a frame off the free list, with a reference to the pool. It counts as held back until it is out. */
+/*
+ * Takes a frame off the free list, with a reference to the pool. It counts as held back until it
+ * is out.
+ */
 static struct lineup_frame *frame_take(struct lineup_pool *pool)
 {
 	struct lineup_frame *frame;
@@ -324,7 +336,10 @@ static struct lineup_frame *frame_take(struct lineup_pool *pool)
 	return frame;
 }
 
-/* Makes known that a frame is out. If the pool was revoked meanwhile, its owner could not see the frame: -ENODEV. */
+/*
+ * Makes known that a frame is out. If the pool was revoked meanwhile, its owner could not see the
+ * frame: -ENODEV.
+ */
 static int frame_publish(struct lineup_frame *frame, struct dma_buf *dmabuf)
 {
 	struct lineup_pool *pool = frame->pool;
@@ -389,11 +404,14 @@ struct dma_buf *lineup_pool_get(struct lineup_pool *pool)
 {
 	return lineup_pool_get_with(pool, O_RDWR);
 }
-LINEUP_EXPORT(lineup_pool_get);
+EXPORT_SYMBOL_LINEUP(lineup_pool_get);
 
 /* ---- the end ---- */
 
-/* Marks the pool and frees its free frames; those that come back later see the mark. Tells whether it was marked before. */
+/*
+ * Marks the pool and frees its free frames; those that come back later see the mark. Tells whether
+ * it was marked before.
+ */
 static bool pool_finish(struct lineup_pool *pool, u32 state)
 {
 	struct lineup_frame *frame, *next;
@@ -421,7 +439,10 @@ static struct dma_buf *frame_get_dmabuf(struct lineup_frame *frame, u64 id)
 
 	mutex_lock(&frame->pool->lock);
 	dmabuf = frame->dmabuf;
-	/* While lineup_frame_return() has not been here, the dma-buf and its file are still there, but perhaps on their way out. */
+	/*
+	 * While lineup_frame_return() has not been here, the dma-buf and its file are still there,
+	 * but perhaps on their way out.
+	 */
 	if (dmabuf && ((id && frame->id != id) || !lineup_file_get_unless_zero(dmabuf->file)))
 		dmabuf = NULL;
 	mutex_unlock(&frame->pool->lock);
@@ -483,7 +504,7 @@ void lineup_pool_revoke(struct lineup_pool *pool)
 		}
 	}
 }
-LINEUP_EXPORT(lineup_pool_revoke);
+EXPORT_SYMBOL_LINEUP(lineup_pool_revoke);
 
 /**
  * lineup_pool_close() - give a pool back
@@ -501,11 +522,14 @@ void lineup_pool_close(struct lineup_pool *pool)
 	pool_finish(pool, LINEUP_POOL_CLOSED);
 	pool_put(pool);
 }
-LINEUP_EXPORT(lineup_pool_close);
+EXPORT_SYMBOL_LINEUP(lineup_pool_close);
 
 void lineup_pools_exit(void)
 {
-	/* Nothing is held back any more, or the module could not go; but the work that saw to it may not have returned. */
+	/*
+	 * Nothing is held back any more, or the module could not go; but the work that saw to it
+	 * may not have returned.
+	 */
 	cancel_delayed_work_sync(&settle_work);
 	WARN_ON(!list_empty(&lineup_pools));
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who may pin how much: RLIMIT_MEMLOCK of the user, max_bytes of the module. The memory cgroup is charged by the allocation itself. */
+/*
+ * Who may pin how much: RLIMIT_MEMLOCK of the user, max_bytes of the module. The memory cgroup is
+ * charged by the allocation itself.
+ */
 #include <linux/capability.h>
 #include <linux/cred.h>
 #include <linux/mm.h>
@@ -35,7 +38,8 @@ int lineup_quota_charge(struct lineup_pool *pool, unsigned long pages)
 
 	if (!capable(CAP_IPC_LOCK)) {
 		pool->user = get_uid(current_user());
-		if (!add_within(&pool->user->locked_vm, pages, rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)) {
+		if (!add_within(&pool->user->locked_vm, pages,
+				rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)) {
 			atomic64_inc(&lineup_counters.refused_user);
 			trace_lineup_pool_refused(pages, -EDQUOT);
 			return -EDQUOT;

@@ -14,10 +14,18 @@ struct lineup_counters lineup_counters;
 
 static struct dentry *directory;
 
+/* What a pool has not given back yet. Its lock is held. */
+static u64 pool_bytes(const struct lineup_pool *pool)
+{
+	return pool->frame_bytes * (pool->frames_count - pool->frames_freed - pool->frames_lost);
+}
+
 void lineup_stats_read(struct lineup_stats *stats)
 {
 	const struct lineup_counters *c = &lineup_counters;
+	const atomic_long_t *locked_vm = &current_user()->locked_vm;
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK);
+	bool is_unlimited = limit == RLIM_INFINITY || capable(CAP_IPC_LOCK);
 	struct lineup_pool *pool;
 	u64 user_bytes = 0;
 
@@ -26,7 +34,7 @@ void lineup_stats_read(struct lineup_stats *stats)
 		if (!uid_eq(pool->uid, current_uid()))
 			continue;
 		mutex_lock(&pool->lock);
-		user_bytes += pool->frame_bytes * (pool->frames_count - pool->frames_freed - pool->frames_lost);
+		user_bytes += pool_bytes(pool);
 		mutex_unlock(&pool->lock);
 	}
 	mutex_unlock(&lineup_pools_lock);
@@ -35,8 +43,8 @@ void lineup_stats_read(struct lineup_stats *stats)
 		.bytes = (u64)atomic_long_read(&c->pages) << PAGE_SHIFT,
 		.bytes_max = lineup_quota_bytes_max(),
 		.user_bytes = user_bytes,
-		.user_locked_bytes = (u64)atomic_long_read(&current_user()->locked_vm) << PAGE_SHIFT,
-		.user_bytes_max = capable(CAP_IPC_LOCK) || limit == RLIM_INFINITY ? LINEUP_UNLIMITED : limit,
+		.user_locked_bytes = (u64)atomic_long_read(locked_vm) << PAGE_SHIFT,
+		.user_bytes_max = is_unlimited ? LINEUP_UNLIMITED : limit,
 		.pools = atomic_read(&c->pools),
 		.frames_out = atomic_read(&c->frames_out),
 		.frames_held_back = atomic_read(&c->frames_held_back),
@@ -60,7 +68,7 @@ static void pool_describe(struct lineup_pool *pool, struct lineup_pool_info *inf
 		.pool = pool->id,
 		.state = pool->state,
 		.frame_bytes = pool->frame_bytes,
-		.bytes = pool->frame_bytes * (pool->frames_count - pool->frames_freed - pool->frames_lost),
+		.bytes = pool_bytes(pool),
 		.pool_flags = pool->flags,
 		.node = pool->numa_node,
 		.dma_bits = pool->dma_bits,
@@ -123,14 +131,19 @@ static int pools_show(struct seq_file *seq, void *unused)
 	struct lineup_pool_info info;
 	struct lineup_pool *pool;
 
-	seq_puts(seq, "pool state flags node dma_bits frame_bytes frames free out held_back freed lost gets returns revokes violations uid pid comm\n");
+	seq_puts(seq, "pool state flags node dma_bits frame_bytes");
+	seq_puts(seq, " frames free out held_back freed lost");
+	seq_puts(seq, " gets returns revokes sync_violations uid pid comm\n");
 	mutex_lock(&lineup_pools_lock);
 	list_for_each_entry(pool, &lineup_pools, node) {
 		pool_describe(pool, &info);
-		seq_printf(seq, "%llu %#x %#x %d %u %llu %u %u %u %u %u %u %llu %llu %llu %llu %u %u %s\n",
-			   info.pool, info.state, info.pool_flags, info.node, info.dma_bits, info.frame_bytes, info.frames, info.frames_free,
-			   info.frames_out, info.frames_held_back, info.frames_freed, info.frames_lost, info.gets, info.returns, info.revokes,
-			   info.sync_violations, info.uid, info.pid, info.comm);
+		seq_printf(seq, "%llu %#x %#x %d %u %llu", info.pool, info.state, info.pool_flags,
+			   info.node, info.dma_bits, info.frame_bytes);
+		seq_printf(seq, " %u %u %u %u %u %u", info.frames, info.frames_free,
+			   info.frames_out, info.frames_held_back, info.frames_freed,
+			   info.frames_lost);
+		seq_printf(seq, " %llu %llu %llu %llu %u %u %s\n", info.gets, info.returns,
+			   info.revokes, info.sync_violations, info.uid, info.pid, info.comm);
 	}
 	mutex_unlock(&lineup_pools_lock);
 	return 0;
@@ -142,12 +155,20 @@ static int stats_show(struct seq_file *seq, void *unused)
 	struct lineup_stats stats;
 
 	lineup_stats_read(&stats);
-	seq_printf(seq, "bytes %llu\nbytes_max %llu\npools %u\nframes_out %u\nframes_held_back %u\nfences %u\n",
-		   stats.bytes, stats.bytes_max, stats.pools, stats.frames_out, stats.frames_held_back, stats.fences);
-	seq_printf(seq, "gets %llu\nreturns %llu\nrevokes %llu\nbytes_wiped %llu\n",
-		   stats.gets, stats.returns, stats.revokes, stats.bytes_wiped);
-	seq_printf(seq, "refused_user %llu\nrefused_module %llu\nrefused_memory %llu\nsync_violations %llu\n",
-		   stats.refused_user, stats.refused_module, stats.refused_memory, stats.sync_violations);
+	seq_printf(seq, "bytes %llu\n", stats.bytes);
+	seq_printf(seq, "bytes_max %llu\n", stats.bytes_max);
+	seq_printf(seq, "pools %u\n", stats.pools);
+	seq_printf(seq, "frames_out %u\n", stats.frames_out);
+	seq_printf(seq, "frames_held_back %u\n", stats.frames_held_back);
+	seq_printf(seq, "fences %u\n", stats.fences);
+	seq_printf(seq, "gets %llu\n", stats.gets);
+	seq_printf(seq, "returns %llu\n", stats.returns);
+	seq_printf(seq, "revokes %llu\n", stats.revokes);
+	seq_printf(seq, "bytes_wiped %llu\n", stats.bytes_wiped);
+	seq_printf(seq, "refused_user %llu\n", stats.refused_user);
+	seq_printf(seq, "refused_module %llu\n", stats.refused_module);
+	seq_printf(seq, "refused_memory %llu\n", stats.refused_memory);
+	seq_printf(seq, "sync_violations %llu\n", stats.sync_violations);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Tracepoints: the lives of pools, frames and fences, refusals, and CPU accesses outside a bracket. No addresses. */
+/*
+ * Tracepoints: the lives of pools, frames and fences, refusals, and CPU accesses outside a
+ * bracket. No addresses.
+ */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM lineup
 
@@ -30,13 +33,29 @@ DECLARE_EVENT_CLASS(lineup_pool_class,
 		__entry->numa_node = pool->numa_node;
 	),
 	TP_printk("pool=%llu frames=%u frame_bytes=%llu flags=%#x node=%d dma_bits=%u",
-		  __entry->pool, __entry->frames, __entry->frame_bytes, __entry->flags, __entry->numa_node, __entry->dma_bits)
+		  __entry->pool, __entry->frames, __entry->frame_bytes, __entry->flags,
+		  __entry->numa_node, __entry->dma_bits)
 );
 
-DEFINE_EVENT(lineup_pool_class, lineup_pool_created, TP_PROTO(const struct lineup_pool *pool), TP_ARGS(pool));
-DEFINE_EVENT(lineup_pool_class, lineup_pool_closed, TP_PROTO(const struct lineup_pool *pool), TP_ARGS(pool));
-DEFINE_EVENT(lineup_pool_class, lineup_pool_revoked, TP_PROTO(const struct lineup_pool *pool), TP_ARGS(pool));
-DEFINE_EVENT(lineup_pool_class, lineup_pool_gone, TP_PROTO(const struct lineup_pool *pool), TP_ARGS(pool));
+DEFINE_EVENT(lineup_pool_class, lineup_pool_created,
+	TP_PROTO(const struct lineup_pool *pool),
+	TP_ARGS(pool)
+);
+
+DEFINE_EVENT(lineup_pool_class, lineup_pool_closed,
+	TP_PROTO(const struct lineup_pool *pool),
+	TP_ARGS(pool)
+);
+
+DEFINE_EVENT(lineup_pool_class, lineup_pool_revoked,
+	TP_PROTO(const struct lineup_pool *pool),
+	TP_ARGS(pool)
+);
+
+DEFINE_EVENT(lineup_pool_class, lineup_pool_gone,
+	TP_PROTO(const struct lineup_pool *pool),
+	TP_ARGS(pool)
+);
 
 TRACE_EVENT(lineup_pool_refused,
 	TP_PROTO(unsigned long pages, int error),
@@ -68,10 +87,25 @@ DECLARE_EVENT_CLASS(lineup_frame_class,
 	TP_printk("pool=%llu index=%u frame=%llu", __entry->pool, __entry->index, __entry->frame)
 );
 
-DEFINE_EVENT(lineup_frame_class, lineup_frame_out, TP_PROTO(const struct lineup_frame *frame, u64 id), TP_ARGS(frame, id));
-DEFINE_EVENT(lineup_frame_class, lineup_frame_held_back, TP_PROTO(const struct lineup_frame *frame, u64 id), TP_ARGS(frame, id));
-DEFINE_EVENT(lineup_frame_class, lineup_frame_back, TP_PROTO(const struct lineup_frame *frame, u64 id), TP_ARGS(frame, id));
-DEFINE_EVENT(lineup_frame_class, lineup_frame_revoked, TP_PROTO(const struct lineup_frame *frame, u64 id), TP_ARGS(frame, id));
+DEFINE_EVENT(lineup_frame_class, lineup_frame_out,
+	TP_PROTO(const struct lineup_frame *frame, u64 id),
+	TP_ARGS(frame, id)
+);
+
+DEFINE_EVENT(lineup_frame_class, lineup_frame_held_back,
+	TP_PROTO(const struct lineup_frame *frame, u64 id),
+	TP_ARGS(frame, id)
+);
+
+DEFINE_EVENT(lineup_frame_class, lineup_frame_back,
+	TP_PROTO(const struct lineup_frame *frame, u64 id),
+	TP_ARGS(frame, id)
+);
+
+DEFINE_EVENT(lineup_frame_class, lineup_frame_revoked,
+	TP_PROTO(const struct lineup_frame *frame, u64 id),
+	TP_ARGS(frame, id)
+);
 
 /* The task is in every event's head. */
 TRACE_EVENT(lineup_sync_violation,
@@ -89,8 +123,8 @@ TRACE_EVENT(lineup_sync_violation,
 		__entry->offset = offset;
 		__entry->is_write = is_write;
 	),
-	TP_printk("pool=%llu index=%u offset=%lu %s", __entry->pool, __entry->index, __entry->offset,
-		  __entry->is_write ? "write" : "read")
+	TP_printk("pool=%llu index=%u offset=%lu %s", __entry->pool, __entry->index,
+		  __entry->offset, __entry->is_write ? "write" : "read")
 );
 
 DECLARE_EVENT_CLASS(lineup_fence_class,
@@ -107,8 +141,15 @@ DECLARE_EVENT_CLASS(lineup_fence_class,
 	TP_printk("context=%llu error=%d", __entry->context, __entry->error)
 );
 
-DEFINE_EVENT(lineup_fence_class, lineup_fence_begun, TP_PROTO(const struct dma_fence *fence), TP_ARGS(fence));
-DEFINE_EVENT(lineup_fence_class, lineup_fence_ended, TP_PROTO(const struct dma_fence *fence), TP_ARGS(fence));
+DEFINE_EVENT(lineup_fence_class, lineup_fence_begun,
+	TP_PROTO(const struct dma_fence *fence),
+	TP_ARGS(fence)
+);
+
+DEFINE_EVENT(lineup_fence_class, lineup_fence_ended,
+	TP_PROTO(const struct dma_fence *fence),
+	TP_ARGS(fence)
+);
 
 #endif
 

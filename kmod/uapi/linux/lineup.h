@@ -16,7 +16,8 @@
  * mapped: a registered io_uring buffer, an O_DIRECT read or vmsplice() under way. A frame comes
  * back when the last reference to its dma-buf goes (descriptors, mappings, attachments of drivers)
  * and nobody holds its pages any more; it is then overwritten with zeroes, before anybody can get
- * it again. poll() on the pool's descriptor reports EPOLLIN while a frame is free.
+ * it again. poll() on the pool's descriptor reports EPOLLIN while a frame is free, and EPOLLERR if
+ * there is no pool.
  *
  * close() of the last descriptor of a pool frees what is free or comes back; frames that are out
  * live on, unharmed, for those who hold them. If the last descriptor goes because the process that
@@ -54,8 +55,9 @@
  *
  *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the
  *     mapping. System calls that would have copied to or from it fail with -EFAULT;
- *   - new attachments, new DMA mappings, mmap(), in-kernel mappings and DMA_BUF_IOCTL_SYNC fail
- *     with -ENODEV;
+ *   - new attachments, new DMA mappings, mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV. Drivers
+ *     that fill buffers by CPU (vivid is one) get a mapping, but not of the frame: they read zeroes,
+ *     and what they write goes nowhere. One that they had made before drains;
  *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
  *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
  *     waits in poll() on the dma-buf wakes in the time the transfer takes;
@@ -117,7 +119,10 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Grows when something is added that a program could want to ask for; what worked with a smaller number works with a larger one. */
+/*
+ * Grows when something is added that a program could want to ask for. What worked with a smaller
+ * number works with a larger one.
+ */
 #define LINEUP_ABI 1
 
 #define LINEUP_FRAMES_MAX 4096				/* of a pool */
@@ -127,8 +132,8 @@
 #define LINEUP_NODE_ANY (-1)
 
 /* lineup_version.features */
-#define LINEUP_FEATURE_WRITE_COMBINE 0x1	/* LINEUP_POOL_WRITE_COMBINE can be had on this machine */
-#define LINEUP_FEATURE_SHMEM 0x2		/* LINEUP_POOL_SHMEM can be had */
+#define LINEUP_FEATURE_WRITE_COMBINE 0x1	/* LINEUP_POOL_WRITE_COMBINE can be had here */
+#define LINEUP_FEATURE_SHMEM 0x2		/* LINEUP_POOL_SHMEM can be had here */
 
 /*
  * LINEUP_IOC_VERSION: what this module can do. Works on any descriptor of /dev/lineup, with a pool
@@ -144,10 +149,10 @@ struct lineup_version {
 };
 
 /* lineup_pool_create.flags */
-#define LINEUP_POOL_CONTIGUOUS 0x1	/* each frame is one run of physical memory; otherwise as few runs as can be had */
-#define LINEUP_POOL_WRITE_COMBINE 0x2	/* write-combined for the CPU: fast to write once in order, very slow to read */
-#define LINEUP_POOL_SHMEM 0x4		/* shmem-backed, for io_uring fixed buffers on Linux 6.1; scattered by 4 KiB pages */
-#define LINEUP_POOL_SYNC_CHECK 0x8	/* catch CPU accesses outside DMA_BUF_IOCTL_SYNC; slow, for development */
+#define LINEUP_POOL_CONTIGUOUS 0x1	/* one run of memory a frame; else as few as can be had */
+#define LINEUP_POOL_WRITE_COMBINE 0x2	/* for a CPU that writes once, in order; slow to read */
+#define LINEUP_POOL_SHMEM 0x4		/* for io_uring fixed buffers on Linux 6.1; single pages */
+#define LINEUP_POOL_SYNC_CHECK 0x8	/* see "Sync checking"; slow, for development */
 
 /*
  * LINEUP_IOC_POOL_CREATE: reserve the frames and make the descriptor their owner.
@@ -168,9 +173,9 @@ struct lineup_pool_create {
 	__u64 frame_bytes;	/* [in, out] of a frame; comes back rounded up to whole pages */
 	__u32 frames;		/* [in] number of frames */
 	__u32 flags;		/* [in] LINEUP_POOL_* */
-	__s32 node;		/* [in] memory of this NUMA node only, or LINEUP_NODE_ANY; 0 is a node */
-	__u32 dma_bits;		/* [in] devices without IOMMU reach this many address bits: place frames below; 0 means 64 */
-	__u64 pool;		/* [out] id of the pool, never used again while the module is loaded; never 0 */
+	__s32 node;		/* [in] only memory of this NUMA node; or LINEUP_NODE_ANY, not 0 */
+	__u32 dma_bits;		/* [in] memory below this many address bits only; 0 means 64 */
+	__u64 pool;		/* [out] id, never 0, never used again while the module is loaded */
 	__u64 reserved[4];
 };
 
@@ -180,8 +185,8 @@ struct lineup_pool_create {
  *   -ENXIO	the descriptor has no pool
  *   -EAGAIN	no frame is free
  *   -ENODEV	the pool is revoked
- *   -EMFILE, -ENFILE, -ENOMEM	no descriptor or no dma-buf object can be had; the frame stays in
- *   its pool
+ *   -EMFILE	no descriptor can be had; the frame stays in its pool
+ *   -ENFILE, -ENOMEM	no dma-buf can be had; the frame stays in its pool
  */
 struct lineup_frame_get {
 	__u64 frame;		/* [out] id of this use of the frame, never used again; never 0 */
@@ -229,7 +234,7 @@ struct lineup_pool_revoke {
  *   -EINVAL	fd is no dma-buf, or not a frame of this module
  */
 struct lineup_frame_info {
-	__u64 frame;		/* [out] as from LINEUP_IOC_FRAME_GET; frames of /dev/dma_heap/lineup have one too */
+	__u64 frame;		/* [out] as from LINEUP_IOC_FRAME_GET; a heap's frame has one too */
 	__u64 pool;		/* [out] */
 	__u64 bytes;		/* [out] */
 	__s32 fd;		/* [in] */
@@ -242,12 +247,12 @@ struct lineup_frame_info {
 };
 
 /* lineup_pool_info.flags */
-#define LINEUP_INFO_NEXT 0x1		/* not this pool, but the one with the next larger id the caller may see */
+#define LINEUP_INFO_NEXT 0x1		/* not this pool, but the one with the next larger id */
 
 /* lineup_pool_info.state */
-#define LINEUP_POOL_CLOSED 0x1		/* its last descriptor is gone; it has none of its own if it is the heap's */
+#define LINEUP_POOL_CLOSED 0x1		/* its last descriptor is gone; a heap's never had one */
 #define LINEUP_POOL_REVOKED 0x2
-#define LINEUP_POOL_HEAP 0x4		/* made by /dev/dma_heap/lineup or by a driver, not by LINEUP_IOC_POOL_CREATE */
+#define LINEUP_POOL_HEAP 0x4		/* made by /dev/dma_heap/lineup, or by a driver */
 
 /*
  * LINEUP_IOC_POOL_INFO: a pool's state and counters. pool = 0 without LINEUP_INFO_NEXT is the
@@ -272,9 +277,9 @@ struct lineup_pool_info {
 	__u32 frames_out;	/* [out] */
 	__u32 frames_held_back;	/* [out] without a dma-buf, but still pinned or mapped */
 	__u32 frames_freed;	/* [out] of a closed or revoked pool */
-	__u32 frames_lost;	/* [out] shmem-backed, revoked and come back, in a pool that lives */
+	__u32 frames_lost;	/* [out] shmem-backed, revoked, come back; the pool lives */
 	__u32 uid;		/* [out] who made it, as the caller's user namespace says it */
-	__u32 pid;		/* [out] the process that made it, 0 if the caller cannot see it or it is gone */
+	__u32 pid;		/* [out] the process that made it; 0 if gone or not visible */
 	__u32 pad;		/* [in] 0 */
 	char comm[16];		/* [out] the process's name then, NUL-terminated */
 	__u64 gets;		/* [out] frames given out */
@@ -293,20 +298,20 @@ struct lineup_pool_info {
 struct lineup_stats {
 	__u64 bytes;			/* [out] charged to the module now */
 	__u64 bytes_max;		/* [out] the module's limit */
-	__u64 user_bytes;		/* [out] of these, those of pools made by the caller's user */
-	__u64 user_locked_bytes;	/* [out] counted against the user's limit now, io_uring's and others' included */
-	__u64 user_bytes_max;		/* [out] RLIMIT_MEMLOCK of the caller; LINEUP_UNLIMITED with CAP_IPC_LOCK */
+	__u64 user_bytes;		/* [out] of pools made by the caller's user */
+	__u64 user_locked_bytes;	/* [out] against its limit now, io_uring's too */
+	__u64 user_bytes_max;		/* [out] the caller's limit, or LINEUP_UNLIMITED */
 	__u32 pools;			/* [out] that exist now */
 	__u32 frames_out;		/* [out] now */
 	__u32 frames_held_back;		/* [out] now */
-	__u32 fences;			/* [out] begun by drivers through the module and not yet freed */
+	__u32 fences;			/* [out] made for drivers and not yet freed */
 	__u64 gets;			/* [out] frames given out */
 	__u64 returns;			/* [out] frames that came back */
 	__u64 revokes;			/* [out] frames revoked */
 	__u64 bytes_wiped;		/* [out] */
 	__u64 refused_user;		/* [out] pools refused with -EDQUOT */
 	__u64 refused_module;		/* [out] pools refused for max_bytes */
-	__u64 refused_memory;		/* [out] pools refused for memory, or by the memory cgroup */
+	__u64 refused_memory;		/* [out] pools refused by memory or its cgroup */
 	__u64 sync_violations;		/* [out] */
 	__u64 reserved[4];
 };
