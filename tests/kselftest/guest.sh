@@ -28,7 +28,7 @@ load()
 {
 	echo 1..2
 	check 1 "lineup.ko loads" insmod ./lineup.ko
-	if [ -e ./educap.ko ]; then check 2 "educap.ko loads" insmod ./educap.ko; else echo "ok 2 educap.ko loads # SKIP not built"; fi
+	if [ -e ./educap.ko ]; then check 2 "educap.ko loads" insmod ./educap.ko dma_bits="${EDU_BITS:-28}"; else echo "ok 2 educap.ko loads # SKIP not built"; fi
 	own_nodes
 }
 
@@ -81,7 +81,7 @@ for program; do
 		./lifetime
 		status=$?
 		own_nodes
-		[ -z "$again" ] || insmod ./educap.ko
+		[ -z "$again" ] || insmod ./educap.ko dma_bits="${EDU_BITS:-28}"
 		sh -c "exit $status"
 		;;
 	*) ./"$program" ;;

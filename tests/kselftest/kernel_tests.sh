@@ -152,7 +152,7 @@ find_kernel
 build_module
 build_programs
 make_disk
-everything="load abi dmabuf-heap memory wipe uring vivid vgem fences sync revoke quota lifetime model unload"
+everything="load abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota lifetime model unload"
 nodes="-object memory-backend-ram,id=n0,size=768M -object memory-backend-ram,id=n1,size=768M
 	-numa node,nodeid=0,cpus=0,memdev=n0 -numa node,nodeid=1,cpus=1,memdev=n1"
 for setup; do
@@ -161,6 +161,15 @@ for setup; do
 	plain)
 		# shellcheck disable=SC2086 # words
 		boot plain "${LINEUP_TESTS:-$everything}" "vgem vivid:n_devs=1" -M 1536M -a "init_on_alloc=0" -- -smp 2,sockets=2 -device edu $nodes
+		;;
+	swiotlb)
+		boot swiotlb "${LINEUP_TESTS:-load edu vivid memory unload}" "vgem vivid:n_devs=1" -M 4G \
+			-a "init_on_alloc=0 EDU_BITS=32 EDU_MEANS=bounce" -- -device edu,dma_mask=0xffffffff
+		;;
+	iommu)
+		boot iommu "${LINEUP_TESTS:-load edu vivid unload}" "vgem vivid:n_devs=1:allocators=1" -M 4G \
+			-a "init_on_alloc=0 intel_iommu=on EDU_MEANS=iommu EDU_UNPLUG=edu,bus=slot,id=card" -- \
+			-device intel-iommu -device pcie-root-port,id=slot -device edu,bus=slot,id=card
 		;;
 	*) echo "kernel_tests.sh: no setup $setup" >&2; exit 2 ;;
 	esac

@@ -73,8 +73,8 @@ FIXTURE_SETUP(vivid)
 	ASSERT_EQ(control_set(self->device, "OSD Text Mode", 2), 0);
 	ASSERT_EQ(control_set(self->device, "Test Pattern", 0), 0);
 	self->format = (struct v4l2_format){ .type = TYPE };
-	self->format.fmt.pix.width = 640;
-	self->format.fmt.pix.height = 360;
+	self->format.fmt.pix.width = 320;
+	self->format.fmt.pix.height = 180;
 	self->format.fmt.pix.pixelformat = V4L2_PIX_FMT_YUYV;
 	ASSERT_EQ(ioctl(self->device, VIDIOC_S_FMT, &self->format), 0);
 	self->pool = pool_new(self->format.fmt.pix.sizeimage, BUFFERS, variant->flags);
