@@ -269,7 +269,9 @@ static int frame_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* A page of zeroes as often as the frame has pages: what is written there is read by nobody else. */
+/*
+ * A page of zeroes as often as the frame has pages: what is written there is read by nobody else.
+ */
 static void *map_sink(const struct lineup_frame *frame)
 {
 	unsigned int i, count = frame->pool->pages;
@@ -289,8 +291,9 @@ static void *map_sink(const struct lineup_frame *frame)
 }
 
 /*
- * A revoked frame can be mapped, but there is nothing of it behind the mapping: the core warns, with a
- * backtrace, of an exporter whose vmap fails, and V4L2 brings any descriptor here that it is given.
+ * A revoked frame can be mapped, but there is nothing of it behind the mapping: the core warns,
+ * with a backtrace, of an exporter whose vmap fails, and V4L2 brings any descriptor here that it
+ * is given.
  */
 static int frame_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
@@ -371,7 +374,7 @@ bool lineup_frame_revoke(struct dma_buf *dmabuf)
 	if (!is_news)
 		return false;
 	if (frame->shmem)
-		lineup_pages_cut_off(frame);
+		lineup_pages_cut_off(frame->shmem);
 	else
 		unmap_mapping_range(dmabuf->file->f_mapping, 0, 0, 1);
 	return true;

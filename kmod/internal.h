@@ -45,12 +45,12 @@ struct lineup_frame {
 	/* pool->lock */
 	struct list_head node;		/* in pool->free or pool->held */
 	struct dma_buf *dmabuf;		/* while out; not a reference */
-	u64 id;				/* while out */
+	u64 id;				/* while out or held back */
 
 	struct mutex lock;		/* what follows; see above */
-	/* revoked is also read without it where a late answer does no harm */
 	struct list_head attachments;
 	unsigned int brackets;		/* of DMA_BUF_IOCTL_SYNC, that are open */
+	/* Also read without the lock where a late answer does no harm; pool->lock if not out. */
 	bool revoked;
 };
 
@@ -106,7 +106,7 @@ int lineup_pages_alloc(struct lineup_frame *frame);
 void lineup_pages_free(struct lineup_frame *frame);
 void lineup_pages_wipe(struct lineup_frame *frame);
 bool lineup_pages_quiet(struct lineup_frame *frame);
-void lineup_pages_cut_off(struct lineup_frame *frame);
+void lineup_pages_cut_off(struct file *shmem);
 
 /* export.c */
 extern const struct dma_buf_ops lineup_frame_ops;

@@ -62,7 +62,7 @@ static void set_write_back(struct page **pages, unsigned int count)
 
 static bool reachable(struct page *page, unsigned int order, u32 dma_bits)
 {
-	phys_addr_t last = page_to_phys(page) + (PAGE_SIZE << order) - 1;
+	u64 last = (u64)page_to_phys(page) + (PAGE_SIZE << order) - 1;
 
 	return dma_bits >= 64 || !(last >> dma_bits);
 }
@@ -262,9 +262,9 @@ bool lineup_pages_quiet(struct lineup_frame *frame)
  * Takes the pages of a revoked shmem frame out of their file, so that mappings find nothing there
  * any more: SIGBUS. The file cannot get them back, which is why such a frame is lost.
  */
-void lineup_pages_cut_off(struct lineup_frame *frame)
+void lineup_pages_cut_off(struct file *shmem)
 {
-	struct inode *inode = file_inode(frame->shmem);
+	struct inode *inode = file_inode(shmem);
 
 	inode_lock(inode);
 	i_size_write(inode, 0);

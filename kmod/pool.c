@@ -6,6 +6,7 @@
 #include <linux/nodemask.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -132,7 +133,7 @@ static int pool_fill(struct lineup_pool *pool)
 	if (err)
 		return err;
 	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++) {
-		err = lineup_pages_alloc(frame);
+		err = fatal_signal_pending(current) ? -EINTR : lineup_pages_alloc(frame);
 		if (err) {
 			pool_abandon(pool);
 			if (err == -ENOMEM) {
@@ -206,14 +207,15 @@ static void frame_free(struct lineup_frame *frame)
 static void frame_come_back(struct lineup_frame *frame)
 {
 	struct lineup_pool *pool = frame->pool;
-	bool is_lost = frame->shmem && frame->revoked;
-	bool is_over;
+	bool is_lost, is_over;
 
 	lineup_pages_wipe(frame);
-	trace_lineup_frame_back(frame, 0);
+	trace_lineup_frame_back(frame, frame->id);
 	atomic_dec(&lineup_counters.frames_held_back);
 
 	mutex_lock(&pool->lock);
+	frame->id = 0;
+	is_lost = frame->shmem && frame->revoked;
 	is_over = pool_is_over(pool);
 	pool->frames_held_back--;
 	if (is_over) {
@@ -237,12 +239,9 @@ static void frame_come_back(struct lineup_frame *frame)
 void lineup_frame_return(struct lineup_frame *frame)
 {
 	struct lineup_pool *pool = frame->pool;
-	u64 id;
 
 	mutex_lock(&pool->lock);
-	id = frame->id;
 	frame->dmabuf = NULL;
-	frame->id = 0;
 	pool->frames_out--;
 	pool->frames_held_back++;
 	pool->returns++;
@@ -255,7 +254,7 @@ void lineup_frame_return(struct lineup_frame *frame)
 		frame_come_back(frame);
 		return;
 	}
-	trace_lineup_frame_held_back(frame, id);
+	trace_lineup_frame_held_back(frame, frame->id);
 	/* The dma-buf kept this module loaded until now; the frame does from here on. */
 	__module_get(THIS_MODULE);
 	mutex_lock(&pool->lock);
@@ -432,51 +431,85 @@ static bool pool_finish(struct lineup_pool *pool, u32 state)
 	return was_so;
 }
 
-/* A frame's dma-buf with a reference, if the frame is out and, unless 0, has that id. */
-static struct dma_buf *frame_get_dmabuf(struct lineup_frame *frame, u64 id)
+/* The dma-buf of a frame that is out, with a reference; NULL if it is not, or on its way back. */
+static struct dma_buf *frame_get_dmabuf(struct lineup_frame *frame)
 {
-	struct dma_buf *dmabuf;
+	struct dma_buf *dmabuf = frame->dmabuf;
 
-	mutex_lock(&frame->pool->lock);
-	dmabuf = frame->dmabuf;
+	lockdep_assert_held(&frame->pool->lock);
 	/*
 	 * While lineup_frame_return() has not been here, the dma-buf and its file are still there,
 	 * but perhaps on their way out.
 	 */
-	if (dmabuf && ((id && frame->id != id) || !lineup_file_get_unless_zero(dmabuf->file)))
+	if (dmabuf && !lineup_file_get_unless_zero(dmabuf->file))
 		dmabuf = NULL;
-	mutex_unlock(&frame->pool->lock);
 	return dmabuf;
 }
 
-static void frame_revoke(struct lineup_frame *frame, struct dma_buf *dmabuf, u64 id)
+/*
+ * Revokes a frame that is held back: it has no dma-buf any more, but if it is shmem's, it may have
+ * mappings. Tells whether that was news, and gives the file to cut off, with a reference.
+ */
+static bool frame_revoke_held(struct lineup_frame *frame, struct file **shmem)
 {
-	struct lineup_pool *pool = frame->pool;
+	bool is_news = !frame->revoked;
 
-	if (!lineup_frame_revoke(dmabuf))
-		return;
-	mutex_lock(&pool->lock);
-	pool->revokes++;
-	mutex_unlock(&pool->lock);
-	atomic64_inc(&lineup_counters.revokes);
-	trace_lineup_frame_revoked(frame, id);
+	lockdep_assert_held(&frame->pool->lock);
+	WRITE_ONCE(frame->revoked, true);
+	if (is_news && frame->shmem)
+		*shmem = get_file(frame->shmem);
+	return is_news;
 }
 
-/* Revokes the frame of a pool that is out with that id; -ENOENT if there is none. */
+/* Revokes a frame that is out or held back, with that id, or with any if that is 0. */
+static int frame_revoke(struct lineup_frame *frame, u64 id)
+{
+	struct lineup_pool *pool = frame->pool;
+	struct dma_buf *dmabuf = NULL;
+	struct file *shmem = NULL;
+	bool is_news = false;
+	bool is_it;
+
+	mutex_lock(&pool->lock);
+	is_it = frame->id && (!id || frame->id == id);
+	if (is_it) {
+		id = frame->id;
+		dmabuf = frame_get_dmabuf(frame);
+		if (!dmabuf)
+			is_news = frame_revoke_held(frame, &shmem);
+	}
+	mutex_unlock(&pool->lock);
+	if (!is_it)
+		return -ENOENT;
+
+	if (dmabuf) {
+		is_news = lineup_frame_revoke(dmabuf);
+		dma_buf_put(dmabuf);
+	}
+	if (shmem) {
+		lineup_pages_cut_off(shmem);
+		fput(shmem);
+	}
+	if (is_news) {
+		mutex_lock(&pool->lock);
+		pool->revokes++;
+		mutex_unlock(&pool->lock);
+		atomic64_inc(&lineup_counters.revokes);
+		trace_lineup_frame_revoked(frame, id);
+	}
+	return 0;
+}
+
+/* Revokes the frame of a pool that has that id; -ENOENT if none has. */
 int lineup_pool_revoke_frame(struct lineup_pool *pool, u64 id)
 {
 	struct lineup_frame *frame;
-	struct dma_buf *dmabuf;
 
 	if (!id)
 		return -ENOENT;
 	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++) {
-		dmabuf = frame_get_dmabuf(frame, id);
-		if (dmabuf) {
-			frame_revoke(frame, dmabuf, id);
-			dma_buf_put(dmabuf);
+		if (!frame_revoke(frame, id))
 			return 0;
-		}
 	}
 	return -ENOENT;
 }
@@ -492,17 +525,11 @@ int lineup_pool_revoke_frame(struct lineup_pool *pool, u64 id)
 void lineup_pool_revoke(struct lineup_pool *pool)
 {
 	struct lineup_frame *frame;
-	struct dma_buf *dmabuf;
 
 	if (!pool_finish(pool, LINEUP_POOL_REVOKED))
 		trace_lineup_pool_revoked(pool);
-	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++) {
-		dmabuf = frame_get_dmabuf(frame, 0);
-		if (dmabuf) {
-			frame_revoke(frame, dmabuf, 0);
-			dma_buf_put(dmabuf);
-		}
-	}
+	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++)
+		frame_revoke(frame, 0);
 }
 EXPORT_SYMBOL_LINEUP(lineup_pool_revoke);
 

@@ -60,6 +60,21 @@ void lineup_stats_read(struct lineup_stats *stats)
 	};
 }
 
+/*
+ * The process that made the pool, as the caller sees it; 0 if it is gone, as the number may be
+ * another's.
+ */
+static u32 pool_pid(const struct lineup_pool *pool)
+{
+	u32 pid = 0;
+
+	rcu_read_lock();
+	if (pid_task(pool->pid, PIDTYPE_TGID))
+		pid = pid_vnr(pool->pid);
+	rcu_read_unlock();
+	return pid;
+}
+
 /* What a pool is and has, for a reader in the caller's namespaces. */
 static void pool_describe(struct lineup_pool *pool, struct lineup_pool_info *info)
 {
@@ -79,7 +94,7 @@ static void pool_describe(struct lineup_pool *pool, struct lineup_pool_info *inf
 		.frames_freed = pool->frames_freed,
 		.frames_lost = pool->frames_lost,
 		.uid = from_kuid_munged(current_user_ns(), pool->uid),
-		.pid = pid_vnr(pool->pid),
+		.pid = pool_pid(pool),
 		.gets = pool->gets,
 		.returns = pool->returns,
 		.revokes = pool->revokes,

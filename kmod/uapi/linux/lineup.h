@@ -56,8 +56,8 @@
  *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the
  *     mapping. System calls that would have copied to or from it fail with -EFAULT;
  *   - new attachments, new DMA mappings, mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV. Drivers
- *     that fill buffers by CPU (vivid is one) get a mapping, but not of the frame: they read zeroes,
- *     and what they write goes nowhere. One that they had made before drains;
+ *     that fill buffers by CPU (vivid is one) get a mapping, but not of the frame: they read
+ *     zeroes, and what they write goes nowhere. One that they had made before drains;
  *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
  *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
  *     waits in poll() on the dma-buf wakes in the time the transfer takes;
@@ -198,11 +198,11 @@ struct lineup_frame_get {
 };
 
 /*
- * LINEUP_IOC_FRAME_REVOKE: take a frame that is out away from those who hold it, wherever they
- * are. Revoking it again changes nothing.
+ * LINEUP_IOC_FRAME_REVOKE: take a frame that is out or held back away from those who hold it,
+ * wherever they are. Revoking it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
- *   -ENOENT	no frame of this pool with that id is out: it was never given, or has come back
+ *   -ENOENT	no frame of this pool has that id: it was never given, or has come back
  */
 struct lineup_frame_revoke {
 	__u64 frame;		/* [in] id from LINEUP_IOC_FRAME_GET */
@@ -212,8 +212,8 @@ struct lineup_frame_revoke {
 };
 
 /*
- * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out, and the end of the pool. Revoking
- * it again changes nothing.
+ * LINEUP_IOC_POOL_REVOKE: the same for all frames that are out or held back, and the end of the
+ * pool. Revoking it again changes nothing.
  *
  *   -ENXIO	the descriptor has no pool
  */
