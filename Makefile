@@ -9,6 +9,7 @@
 #	CPPFLAGS= LDFLAGS=	added to the project's own
 #	BUILD=dir		where everything that is built goes (build)
 #	SANITIZE=address,undefined | thread
+#	VULKAN=auto | 1 | 0	with or without GPUs; auto: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
 #	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
@@ -74,16 +75,42 @@ endif
 ifndef DRM
 DRM := $(call LINKS,xf86drm.h,drmAvailable(),-I/usr/include/libdrm,-ldrm)
 endif
-CAPTURE_LIBS := $(if $(filter 1,$(DRM)),-ldrm)
 CAPTURE_FLAGS := $(if $(filter 1,$(EXTRACTORS)),-DLINEUP_HAVE_EXTRACTORS) $(if $(filter 1,$(DRM)),-DLINEUP_HAVE_DRM -I/usr/include/libdrm)
 $(BUILD)/userspace/lib/capture_drm.o $(BUILD)/userspace/lib/extractor.o: ARCH := $(CAPTURE_FLAGS)
 $(BUILD)/userspace/lib/extractor_process.o: ARCH := -DLINEUP_EXTRACTOR_DIR='"$(LIBEXECDIR)/lineup"'
 
-LIB_LIBS := -luring -lsodium -lm $(CAPTURE_LIBS)
-LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c))
+# GPUs: Vulkan's loader is opened at run time, so its headers are all that is needed of it. Without: stubs.c alone.
+GLSLANG ?= glslangValidator
+SPIRV_VAL ?= spirv-val
+VULKAN_CPP := $(CPPFLAGS) -I/usr/include/libdrm
+VULKAN_FOUND = $(shell printf '\043include <%s>\n' vulkan/vulkan_core.h xf86drm.h numa.h | $(CC) $(VULKAN_CPP) -E -x c - >/dev/null 2>&1 && \
+	command -v $(GLSLANG) >/dev/null && command -v $(SPIRV_VAL) >/dev/null && \
+	[ -f "$$($(CC) -print-file-name=libdrm.so)" ] && [ -f "$$($(CC) -print-file-name=libnuma.so)" ] && echo 1 || echo 0)
+ifneq ($(filter-out auto,$(VULKAN)),)
+VULKAN_ON := $(filter 1,$(VULKAN))
+else
+VULKAN_ON := $(filter 1,$(VULKAN_FOUND))
+endif
+VULKAN_HEADERS := $(if $(VULKAN_ON),$(shell printf '\043include <vulkan/vulkan_core.h>\nVK_HEADER_VERSION_COMPLETE\n' | \
+	$(CC) $(VULKAN_CPP) -E -P -x c - 2>/dev/null | tail -n 1 | tr -cs 0-9 ' ' | awk '{ print $$5 "." $$8 "." $$NF }'))
+VULKAN_SRC := $(wildcard userspace/lib/vulkan/*.c)
+VULKAN_SRC := $(if $(VULKAN_ON),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %/stubs.c,$(VULKAN_SRC)))
+$(BUILD)/userspace/lib/vulkan/%.o: INCLUDE += -I/usr/include/libdrm
+
+# What `lineup info --build` says of it.
+$(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
+
+LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
+LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
+# Tests of what is not built in are not built either.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
+UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
+ifeq ($(VULKAN_ON),)
+UNIT_SRC := $(filter-out tests/unit/test_vulkan_%,$(UNIT_SRC))
+UNIT_HELP_SRC := $(filter-out tests/unit/faulty_vk.c tests/unit/vulkan_%,$(UNIT_HELP_SRC))
+endif
+UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(UNIT_HELP_SRC))
 UNIT := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
@@ -120,9 +147,13 @@ help:
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
 	@echo 'make install   into $$(DESTDIR)$(PREFIX); `make uninstall` takes it away again'
 	@echo 'make kmod      build the kernel module for KVER ($(KVER)); `make kmod-install`, `make kmod-uninstall`, `make kmod-dkms`'
-	@echo 'make setup     install the Debian packages that building needs'
+	@echo 'make setup     install the Debian packages that building needs; `packaging/setup.sh gpu` those for GPUs'
 	@echo 'make clean     remove $(BUILD)/'
 	@echo 'The knobs are at the top of the Makefile.'
+
+# Whether GPUs are built in, for scripts: 1 or 0.
+print-vulkan:
+	@echo $(or $(VULKAN_ON),0)
 
 setup:
 	$(Q)packaging/setup.sh build
@@ -163,12 +194,14 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS)
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
+HEADERS = liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev \
+	$(if $(VULKAN_ON),vulkan/vulkan_core:libvulkan-dev xf86drm:libdrm-dev numa:libnuma-dev)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ && exit 0; \
-	for header in liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev; do \
-		printf '#include <%s.h>\n' "$${header%%:*}" | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && continue; \
+	for header in $(HEADERS); do \
+		printf '#include <%s.h>\n' "$${header%%:*}" | $(CC) $(VULKAN_CPP) -E -x c - >/dev/null 2>&1 && continue; \
 		echo "lineup: $(CC) finds no $${header%%:*}.h (Debian: $${header#*:}); \`make setup\` installs what is missing" >&2; exit 1; \
 	done; \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
@@ -176,6 +209,39 @@ $(BUILD)/flags: FORCE
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call SAY,CC,$@)$(COMPILE) $(ARCH) -MMD -MP -c $< -o $@
+
+# ---- shaders ----
+#
+# Each module is one shader with one set of definitions, validated, and linked into shaders.o. Of the cooperative-matrix modules glslang writes NV's form;
+# nv2khr, which runs on the machine that builds, turns it into KHR's, which spirv-val does not know yet.
+
+HOSTCC ?= $(if $(CROSS_COMPILE),gcc,$(CC))
+SHADER_DIR := $(BUILD)/shaders
+SHADER_SRC := $(wildcard shaders/*.comp shaders/*.glsl) shaders/params.h
+SHADERS_GLSL := unpack refresh read gemv_scalar gemv_dot scan_scalar scan_dot scan_nv scan_emulated peak_scalar peak_dot peak_nv
+SHADERS := $(patsubst %,$(SHADER_DIR)/%.spv,$(SHADERS_GLSL) scan_khr peak_khr)
+SHADER_FLAGS = $(GLSLANG) -V --target-env vulkan1.2 -g0 -Ishaders
+SHADER_DEFINE = $(if $(findstring _dot,$1),-DDOT)$(if $(findstring _nv,$1),-DMATRIX)$(if $(findstring _emulated,$1),-DMATRIX -DEMULATED)
+
+$(SHADER_DIR)/flags: FORCE
+	@mkdir -p $(@D); echo '$(SHADER_FLAGS) $(SPIRV_VAL) $(HOSTCC)' | cmp -s - $@ || echo '$(SHADER_FLAGS) $(SPIRV_VAL) $(HOSTCC)' >$@
+
+# glslang names its input on standard output, whatever happens; its errors go there too.
+$(patsubst %,$(SHADER_DIR)/%.spv,$(SHADERS_GLSL)): $(SHADER_DIR)/%.spv: $(SHADER_SRC) $(SHADER_DIR)/flags
+	$(call SAY,GLSL,$@)$(SHADER_FLAGS) $(call SHADER_DEFINE,$*) shaders/$(firstword $(subst _, ,$*)).comp -o $@ >$@.log || \
+		{ cat $@.log >&2; exit 1; }
+	$(Q)$(SPIRV_VAL) --target-env vulkan1.2 $@
+
+$(SHADER_DIR)/nv2khr: shaders/nv2khr.c $(SHADER_DIR)/flags
+	$(call SAY,HOSTCC,$@)$(HOSTCC) -std=gnu11 -O1 $(WARN) $< -o $@
+
+$(SHADER_DIR)/%_khr.spv: $(SHADER_DIR)/%_nv.spv $(SHADER_DIR)/nv2khr
+	$(call SAY,KHR,$@)$(SHADER_DIR)/nv2khr $< $@
+
+shaders: $(SHADERS)
+
+$(BUILD)/userspace/lib/vulkan/shaders.o: $(SHADERS)
+$(BUILD)/userspace/lib/vulkan/shaders.o: ARCH := -DLINEUP_SHADERS='"$(SHADER_DIR)"'
 
 $(STATIC): $(LIB_OBJ)
 	$(call SAY,AR,$@)rm -f $@ && $(AR) rcs $@ $^
@@ -206,7 +272,7 @@ $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
 
 # The file says where things will be, so it follows the install directories as well as the template.
-PC := s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|;s|@CAPTURE_LIBS@|$(CAPTURE_LIBS)|
+PC := s|@LIBS_PRIVATE@|$(LIB_LIBS)|;s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
 $(BUILD)/liblineup.pc: packaging/liblineup.pc.in FORCE
 	@mkdir -p $(@D); sed '$(PC)' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
@@ -231,15 +297,15 @@ $(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
 	@mkdir -p $(@D)
 	$(call SAY,CXX,$@)$(CXX) -std=c++17 -fopenmp -pthread $(INCLUDE) $(CPPFLAGS) $(CFLAGS) $< $(STATIC) -lfaiss -lopenblas $(LIB_LIBS) $(LDFLAGS) -o $@
 
-HEADERS := lineup.h lineup-extractor.h lineup-inband.h
-INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(HEADERS)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
+PUBLIC := lineup.h lineup-extractor.h lineup-inband.h
+INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(PUBLIC)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
 	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
 
 install: all
 	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
 	$(Q)$(INSTALL) -m 755 $(BUILD)/lineup '$(DESTDIR)$(BINDIR)/lineup'
-	$(Q)set -e; for h in $(HEADERS); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
+	$(Q)set -e; for h in $(PUBLIC); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
 	$(Q)set -e; for e in $(EXTRACT); do $(INSTALL) -m 755 $$e '$(DESTDIR)$(LIBEXECDIR)'/lineup/$${e##*/}; done
 	$(Q)$(INSTALL) -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)/liblineup.a'
 	$(Q)$(INSTALL) -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/liblineup.so.$(VERSION)'
@@ -303,5 +369,5 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays install uninstall clean FORCE \
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE \
 	kmod kmod-files kmod-install kmod-dkms kmod-uninstall

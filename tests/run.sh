@@ -27,6 +27,7 @@ stages="
 	stages_include_only_stages_to_their_left
 	gcc_builds_without_warnings
 	clang_builds_without_warnings
+	a_build_without_vulkan_searches
 	headers_compile_alone
 	static_symbols_begin_with_lineup
 	shared_library_exports_exactly_the_public_header
@@ -34,6 +35,8 @@ stages="
 	a_second_make_does_nothing
 	a_changed_flag_rebuilds
 	a_build_elsewhere_leaves_the_tree_alone
+	matrix_modules_are_those_that_were_read
+	the_matrix_rewriter_refuses_what_it_does_not_know
 	install_and_uninstall_leave_nothing_behind
 	a_consumer_links_shared_and_static
 	kernel_module_builds_without_warnings
@@ -41,6 +44,7 @@ stages="
 	kernel_module_installs_and_uninstalls
 	unit_tests
 	integration_tests
+	vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
@@ -50,7 +54,7 @@ stages="
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
-many=" kernel_module_builds_without_warnings unit_tests integration_tests unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+many=" kernel_module_builds_without_warnings unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -153,6 +157,10 @@ run_units()
 	for source in tests/unit/test_*.c; do
 		name=$(basename "$source" .c)
 		matches "$name" "$patterns" || continue
+		if matches "$name" 'test_vulkan_*' && ! has_vulkan; then
+			record skipped "$stage/$name" "this build has no Vulkan: \`packaging/setup.sh gpu\` installs what it needs"
+			continue
+		fi
 		names+=("$name")
 		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP "$@" "$dir/tests/unit/$name"
 	done
@@ -160,6 +168,12 @@ run_units()
 	for name in "${names[@]}"; do
 		record_tap "$stage" "$name" "$out/$stage.$name.log" "$(cat "$out/$stage.$name.log.status")"
 	done
+}
+
+# Whether `make` builds the Vulkan backend here.
+has_vulkan()
+{
+	make -s print-vulkan | grep -qx 1
 }
 
 # Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
@@ -248,7 +262,7 @@ inside_git()
 
 packages_are_installed()
 {
-	packaging/setup.sh build test cross kernel
+	packaging/setup.sh build gpu test cross kernel
 }
 
 # The first line of every file; the second where the first is #!. Data that cannot hold one is described in tests/data/README.md.
@@ -311,19 +325,30 @@ stages_include_only_stages_to_their_left()
 		stream
 		score
 		topk
+		params vulkan/vk vulkan/api vulkan/find vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/cache vulkan/pipeline vulkan/select
+		vulkan/kernels vulkan/shaders vulkan/rates
+		vulkan/devices
+		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
+		vulkan/pass vulkan/gpus vulkan/buffers vulkan/chunks vulkan/feed vulkan/lists vulkan/work
 		search verify
 	"
 	awk -v row="$row" '
-		function rank(name, n) {
-			for (n = name; ; ) {
-				if (n in of) return of[n]
-				if (!sub(/_[^_]*$/, "", n)) break
-			}
+		function known(name) {
+			while (!(name in of) && sub(/_[^_]*$/, "", name)) ;
+			return name in of ? of[name] : 0
+		}
+		function rank(name) {
+			if (known(name)) return known(name)
 			print name ": not in the row of stages (tests/run.sh)"
 			bad = 1
 			return 0
 		}
-		function noun(path) { sub(/.*\//, "", path); sub(/\.[ch]$/, "", path); return path }
+		function noun(path, vulkan) {
+			vulkan = path ~ /vulkan\// ? "vulkan/" : ""
+			sub(/.*\//, "", path)
+			sub(/\.[ch]$/, "", path)
+			return vulkan path
+		}
 		BEGIN {
 			lines = split(row, line, "\n")
 			for (i = 1; i <= lines; i++) {
@@ -334,9 +359,11 @@ stages_include_only_stages_to_their_left()
 		FNR == 1 { here = rank(noun(FILENAME)) }
 		/^#include "/ {
 			split($0, part, "\"")
-			if (rank(noun(part[2])) > here) { print FILENAME ":" FNR ": includes " part[2] ", a stage to its right"; bad = 1 }
+			name = noun(part[2])
+			if (FILENAME ~ /vulkan\// && known("vulkan/" name)) name = "vulkan/" name
+			if (rank(name) > here) { print FILENAME ":" FNR ": includes " part[2] ", a stage to its right"; bad = 1 }
 		}
-		END { exit bad }' userspace/lib/*.[ch]
+		END { exit bad }' userspace/lib/*.[ch] userspace/lib/vulkan/*.[ch]
 }
 
 # ---- builds -----------------------------------------------------------------------------------------------------------------
@@ -351,6 +378,19 @@ clang_builds_without_warnings()
 	make -k -j"$jobs" BUILD="$out/clang" CC=clang WERROR=1 all unit-programs replays bench-programs
 }
 
+# What is not built in is said to be missing, and is not linked.
+a_build_without_vulkan_searches()
+{
+	local dir=$out/plain
+
+	make -j"$jobs" BUILD="$dir" CC=gcc VULKAN=0 WERROR=1 all "$dir/tests/unit/test_search_filters"
+	"$dir/tests/unit/test_search_filters"
+	"$dir/lineup" devices | grep 'no device: .* no Vulkan'
+	"$dir/lineup" info --build | grep 'Vulkan no'
+	[ "$("$dir/lineup" info --build | grep -c 'vulkan: available')" = 0 ]
+	[ "$(readelf -d "$dir/lineup" "$dir/liblineup.so" | grep -cE 'lib(drm|numa|vulkan)')" = 0 ]
+}
+
 headers_compile_alone()
 {
 	local header compiler
@@ -361,7 +401,7 @@ headers_compile_alone()
 			echo "#include \"$header\"" | $compiler -std=gnu11 -Wall -Wextra -Wundef -Werror -D_GNU_SOURCE \
 				-I. -Iuserspace/include -Iuserspace/lib -fsyntax-only -x c -
 		done
-	done < <(tracked_files | grep '^userspace/.*\.h$')
+	done < <(tracked_files | grep '^userspace/.*\.h$' | if has_vulkan; then cat; else grep -v /vulkan/; fi)
 	echo '#include "lineup.h"' | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
 	echo '#include "lineup.h"' | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
 }
@@ -400,16 +440,20 @@ analyzer_finds_nothing()
 		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
 		#define cli_status(cli, err) ({ int err_ = (err); (void)cli_status(cli, err_); err_ ? CLI_FAILED : CLI_DONE; })
 	END
-	for file in userspace/lib/*.c userspace/cli/*.c; do
+	for file in userspace/lib/*.c userspace/lib/vulkan/*.c userspace/cli/*.c; do
 		case $file in
-		*/score_avx* | */score_neon*) continue ;;
+		*/score_avx* | */score_neon* | */vulkan/shaders.c) continue ;;
+		*/vulkan/stubs.c) ;;
+		*/vulkan/*) has_vulkan || continue ;;
+		esac
+		case $file in
 		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
 		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
 		esac
 		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
 		echo "$file $include"
 	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
-		-D_GNU_SOURCE -Iuserspace/include
+		-D_GNU_SOURCE -Iuserspace/include -I/usr/include/libdrm
 }
 
 a_second_make_does_nothing()
@@ -444,6 +488,69 @@ a_build_elsewhere_leaves_the_tree_alone()
 	[ ! -s "$dir/new" ]
 	"$dir/out/lineup" --version
 	rm -rf "$dir"
+}
+
+# No validator of Debian 12 knows SPV_KHR_cooperative_matrix, so what the rewriter makes is held to what a person has read: each instruction's operands.
+# After a change of the shaders that is meant, read the difference against the extension's specification and take it over.
+matrix_modules_are_those_that_were_read()
+{
+	local module
+
+	command -v glslangValidator >/dev/null || skip "no glslangValidator here"
+	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 shaders
+	for module in scan_khr peak_khr; do
+		"$out/gcc/shaders/nv2khr" --dump "$out/gcc/shaders/$module.spv" | diff <(grep -v '^#' "tests/data/$module.txt") -
+	done
+}
+
+# refused REASON COMMAND...: it fails, and says why.
+refused()
+{
+	local reason=$1 said
+	shift
+
+	if said=$("$@" 2>&1); then
+		echo "not refused: $*"
+		return 1
+	fi
+	echo "$said"
+	grep -q "$reason" <<<"$said"
+}
+
+the_matrix_rewriter_refuses_what_it_does_not_know()
+{
+	local dir=$out/rewriter spv=$out/gcc/shaders rewriter=$out/gcc/shaders/nv2khr head load name
+
+	command -v glslangValidator >/dev/null || skip "no glslangValidator here"
+	make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 shaders
+	mkdir -p "$dir"
+	refused 'no module of SPV_NV' "$rewriter" "$spv/scan_scalar.spv" "$dir/out.spv"
+	refused 'no module of SPV_NV' "$rewriter" "$spv/scan_khr.spv" "$dir/out.spv"
+	refused 'cannot be opened' "$rewriter" "$dir/none.spv" "$dir/out.spv"
+	head -c 10002 "$spv/scan_nv.spv" >"$dir/cut.spv"
+	refused 'without an end' "$rewriter" "$dir/cut.spv" "$dir/out.spv"
+	refused 'no SPIR-V' "$rewriter" shaders/scan.comp "$dir/out.spv"
+	head='#version 460
+		#extension GL_NV_cooperative_matrix : require
+		#extension GL_NV_integer_cooperative_matrix : require
+		#extension GL_KHR_memory_scope_semantics : require
+		#extension GL_EXT_shader_explicit_arithmetic_types : require
+		layout(std430, binding = 0) buffer memory { int8_t codes[]; };
+		layout(std430, binding = 1) buffer result { int sums[]; };'
+	load='coopMatLoadNV(a, codes, 0, 16, false); coopMatLoadNV(c, sums, 0, 16, false);'
+	# One type as rows and as columns; a type that nothing multiplies; arithmetic on a whole matrix.
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 16> a; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load c = coopMatMulAddNV(a, a, c); coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/roles.comp"
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 16> a; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load coopMatStoreNV(a, codes, 0, 16, false); }" >"$dir/unused.comp"
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 32> a; icoopmatNV<8, gl_ScopeSubgroup, 32, 16> b; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
+		$load coopMatLoadNV(b, codes, 0, 16, true); c = coopMatMulAddNV(a, b, c) + c; coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/whole.comp"
+	for name in roles unused whole; do
+		glslangValidator -V --target-env vulkan1.2 "$dir/$name.comp" -o "$dir/$name.spv"
+	done
+	refused 'is used as A and as B' "$rewriter" "$dir/roles.spv" "$dir/out.spv"
+	refused 'is in no multiply-add' "$rewriter" "$dir/unused.spv" "$dir/out.spv"
+	refused 'works on whole matrices' "$rewriter" "$dir/whole.spv" "$dir/out.spv"
 }
 
 install_and_uninstall_leave_nothing_behind()
@@ -586,6 +693,20 @@ integration_tests()
 	compile "${FUNCNAME[0]}" "$out/gcc" CC=gcc all && run_scripts "${FUNCNAME[0]}" "$out/gcc"
 }
 
+# The software device's answers are shown by unit_tests; here, that what is asked of it is allowed: no message of the layers, hazards between commands
+# included. The layers are slow, so random tests make fewer rounds.
+vulkan_tests_under_validation_layers()
+{
+	local stage=${FUNCNAME[0]}
+
+	if ! compgen -G '/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json' >/dev/null; then
+		record skipped "$stage" "no validation layers here (Debian: vulkan-validationlayers)"
+	else
+		compile "$stage" "$out/gcc" CC=gcc unit-programs &&
+			run_units "$stage" "$out/gcc" 'test_vulkan_*' env LINEUP_TEST_SCALE=0.2 tests/validated.sh
+	fi
+}
+
 unit_tests_under_asan_and_ubsan()
 {
 	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined unit-programs &&
@@ -600,7 +721,7 @@ integration_tests_under_asan_and_ubsan()
 # The tests whose programs run more than one thread. tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model"
+	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_split test_vulkan_lost test_vulkan_stream"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
@@ -616,14 +737,14 @@ thread_tests_under_tsan()
 unit_tests_on_arm64()
 {
 	local stage=${FUNCNAME[0]}
-	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_v* test_when test_gallery test_gallery_model"
+	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_ve* test_when test_gallery test_gallery_model"
 
 	if [ "$(uname -m)" = aarch64 ]; then
 		record skipped "$stage" "this machine is one: unit_tests has shown it"
 	elif ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
 		record skipped "$stage" "no aarch64-linux-gnu-gcc or no qemu-aarch64 here"
 	else
-		compile "$stage" "$out/arm64" CROSS_COMPILE=aarch64-linux-gnu- all unit-programs &&
+		compile "$stage" "$out/arm64" CROSS_COMPILE=aarch64-linux-gnu- VULKAN=0 all unit-programs &&
 			run_units "$stage" "$out/arm64" "$portable" env LINEUP_TEST_SCALE=0.02 qemu-aarch64 -cpu max
 	fi
 }

@@ -52,6 +52,7 @@ struct messages {
 	uint32_t warnings;
 	uint32_t count;
 	char text[MESSAGES_MAX][512]; /* of errors and warnings, the first ones */
+	char error[512]; /* the last error */
 };
 
 void messages_log(void *arg, enum lineup_log_level level, const char *message);
@@ -71,6 +72,7 @@ struct bed {
 	uint64_t sequence;
 	uint64_t template_next;
 	const char *story; /* what failures call it */
+	struct lineup_search_facts facts; /* of the last bed_search */
 };
 
 /* The parent of new test directories: TMPDIR or /tmp. */
@@ -88,6 +90,10 @@ void bed_delete_template(struct bed *bed, uint64_t id);
 void bed_compact(struct bed *bed);
 /* Closes the writer and opens it again. */
 void bed_reopen(struct bed *bed);
+/* The path of a segment, the first that the directory names. */
+void bed_segment_path(const struct bed *bed, char *path, size_t size);
+/* Turns a bit of the byte at @offset, on the disk. */
+void file_flip(const char *path, uint64_t offset);
 
 /* ---- searching ---- */
 

@@ -310,7 +310,7 @@ static void blocks_that_are_not_there_or_do_not_fit_are_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
 		TEST(blocks_arrive_as_the_file_holds_them),
 		TEST(frames_are_registered_as_fixed_buffers),
@@ -322,5 +322,5 @@ int main(void)
 		TEST(blocks_that_are_not_there_or_do_not_fit_are_refused),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -2,21 +2,19 @@
 // Probes leave no trace: not in memory after a search, not in a core dump during one.
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "needles.h"
 #include "probe.h"
-#include "search_bed.h"
 
-enum { DIM = 512, PROBES = 8, K = 5, ROWS = 12000, NEEDLE_BYTES = 64, NEEDLES_MAX = 8, MAPPINGS_MAX = 8192, CHUNK = 1 << 20 };
+enum { DIM = 512, PROBES = 8, K = 5, ROWS = 12000, CHUNK = 1 << 20 };
 
 /* What only the test itself may hold of the probes: mapped on its own, never scanned, never dumped. */
 struct vault {
@@ -29,135 +27,9 @@ struct vault {
 
 static struct vault *vault;
 
-/* A needle is kept with every bit turned, so that it does not find itself. */
-struct needle {
-	const char *what;
-	uint32_t bytes;
-	uint8_t turned[NEEDLE_BYTES];
-};
-
-static struct needle needles[NEEDLES_MAX];
-static uint32_t needle_count;
-static bool begins[256]; /* whether a needle begins with this byte: most places are passed over by this alone */
-
-static inline uint8_t turn(uint8_t byte)
-{
-	return byte ^ 0xff;
-}
-
-static void needle_add(const char *what, const void *data, uint32_t bytes)
-{
-	struct needle *n = &needles[needle_count++];
-
-	assert_true(needle_count <= NEEDLES_MAX && bytes <= NEEDLE_BYTES);
-	begins[((const uint8_t *)data)[0]] = true;
-	n->what = what;
-	n->bytes = bytes;
-	for (uint32_t i = 0; i < bytes; i++)
-		n->turned[i] = turn(((const uint8_t *)data)[i]);
-}
-
-static bool needle_at(const struct needle *n, const uint8_t *p)
-{
-	for (uint32_t i = 0; i < n->bytes; i++)
-		if (turn(p[i]) != n->turned[i])
-			return false;
-	return true;
-}
-
-static const struct needle *needle_in(const uint8_t *p, size_t size)
-{
-	for (size_t i = 0; i + 32 <= size; i += 4)
-		for (uint32_t n = 0; n < needle_count && begins[p[i]]; n++)
-			if (i + needles[n].bytes <= size && needle_at(&needles[n], p + i))
-				return &needles[n];
-	return NULL;
-}
-
-/* ---- this process's memory ---- */
-
-struct mapping {
-	uintptr_t start;
-	uintptr_t end;
-	bool writable;
-	bool dontdump;
-	char name[64];
-};
-
-static struct mapping mappings[MAPPINGS_MAX];
-static uint32_t mapping_count;
-
-static void mappings_read(void)
-{
-	FILE *f = fopen("/proc/self/smaps", "re");
-	char line[512];
-
-	assert_non_null(f);
-	mapping_count = 0;
-	while (fgets(line, sizeof(line), f)) {
-		struct mapping *m = &mappings[mapping_count];
-		char perms[8] = "";
-		int name_at = 0;
-
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %7s %*s %*s %*s %n", &m->start, &m->end, perms, &name_at) == 3 &&
-		    name_at) {
-			assert_true(++mapping_count < MAPPINGS_MAX);
-			m->writable = perms[1] == 'w';
-			m->dontdump = false;
-			snprintf(m->name, sizeof(m->name), "%s", line + name_at);
-			m->name[strcspn(m->name, "\n")] = 0;
-		} else if (mapping_count && !strncmp(line, "VmFlags:", 8)) {
-			mappings[mapping_count - 1].dontdump = strstr(line, " dd") != NULL;
-		}
-	}
-	fclose(f);
-}
-
-struct found {
-	uint32_t places;      /* chunks with a needle in them */
-	uint32_t undumped;    /* of them, in mappings that a core dump leaves out */
-	char where[200];      /* the last one that it does not */
-};
-
-static void scan_mapping(const struct mapping *m, struct found *found)
-{
-	for (uintptr_t at = m->start; at < m->end; at += CHUNK) {
-		size_t size = m->end - at < CHUNK + NEEDLE_BYTES ? m->end - at : CHUNK + NEEDLE_BYTES;
-		struct iovec to = { vault->chunk, size }, from = { (void *)at, size };
-		ssize_t n = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
-		const struct needle *needle = n > 0 ? needle_in(vault->chunk, (size_t)n) : NULL;
-
-		if (!needle)
-			continue;
-		found->places++;
-		found->undumped += m->dontdump;
-		if (!m->dontdump)
-			snprintf(found->where, sizeof(found->where), "%s in %" PRIxPTR "-%" PRIxPTR " %s", needle->what, m->start,
-				 m->end, m->name);
-	}
-	explicit_bzero(vault->chunk, sizeof(vault->chunk));
-}
-
-static struct found scan(void)
-{
-	struct found found = { 0 };
-
-	mappings_read();
-	for (uint32_t i = 0; i < mapping_count; i++) {
-		const struct mapping *m = &mappings[i];
-
-		if (!m->writable || (m->start < (uintptr_t)vault + sizeof(*vault) && m->end > (uintptr_t)vault))
-			continue;
-		if (m->end - m->start > 4ULL << 30) /* a sanitizer's shadow */
-			continue;
-		scan_mapping(m, &found);
-	}
-	return found;
-}
-
 static void nothing_is_left(const char *after)
 {
-	struct found found = scan();
+	struct found found = needles_find();
 
 	if (found.places)
 		fail_msg("after %s: %s", after, found.where[0] ? found.where : "found in memory that is not dumped");
@@ -197,7 +69,7 @@ static int set_up(void **state)
 	vault->doubles[0] = 0.75; /* the largest: scaling to [0.5, 1) changes nothing */
 	f->probes = (struct lineup_matrix){ vault->probes, PROBES, DIM, LINEUP_FLOAT32 };
 	f->doubles = (struct lineup_matrix){ vault->doubles, PROBES, DIM, LINEUP_FLOAT64 };
-	needle_count = 0;
+	needles_begin(vault, sizeof(*vault));
 	needle_add("the probe as given", vault->probes + 40, 32);
 	needle_add("the float64 probe as given", vault->doubles + 40, 32);
 	oracle_normalise(&f->probes, 0, vault->stored);
@@ -229,6 +101,7 @@ static int tear_down(void **state)
 
 	bed_close(f->bed);
 	free(f);
+	needles_end();
 	munmap(vault, sizeof(*vault));
 	return 0;
 }
@@ -256,11 +129,10 @@ static void the_scan_finds_a_copy(void **state)
 	(void)state;
 	assert_non_null(copy);
 	nothing_is_left("nothing");
-	for (uint32_t n = 0; n < needle_count; n++) {
+	for (uint32_t n = 0; n < needle_count(); n++) {
 		memset(copy, 0, 4096);
-		for (uint32_t i = 0; i < needles[n].bytes; i++)
-			copy[1000 + i] = turn(needles[n].turned[i]);
-		found = scan();
+		needle_copy(n, copy + 1000);
+		found = needles_find();
 		assert_int_equal(found.places, 1);
 		assert_int_equal(found.undumped, 0);
 	}
@@ -347,7 +219,7 @@ static bool watch(void *arg, uint64_t done, uint64_t total)
 	(void)done;
 	(void)total;
 	if (!w->calls++)
-		w->found = scan();
+		w->found = needles_find();
 	return true;
 }
 
@@ -439,7 +311,7 @@ static void a_core_file_holds_nothing_of_a_probe(void **state)
 {
 	struct fixture *f = *state;
 	const char *why = no_core();
-	const struct needle *needle = NULL;
+	const char *needle = NULL;
 	bool marked = false;
 	char path[600];
 	int status, fd;
@@ -475,7 +347,7 @@ static void a_core_file_holds_nothing_of_a_probe(void **state)
 	unlink(path);
 	assert_true(marked);
 	if (needle)
-		fail_msg("the core file holds %s", needle->what);
+		fail_msg("the core file holds %s", needle);
 }
 
 int main(void)

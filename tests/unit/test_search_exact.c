@@ -1,51 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Search results are the oracle's bit for bit: for every kind of gallery, dimension, size, backend, thread count and residency.
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "growth.h"
 #include "kinds.h"
 
 enum { PROBES = 6 };
 
 static struct backends backends;
-
-/* A gallery of one kind that grows: its rows go in by pieces, and it is searched after each. */
-struct growth {
-	struct rng *rng;
-	struct bed *bed;
-	struct lineup_matrix rows;
-	struct lineup_matrix probe_rows;
-	struct probes probes;
-	uint64_t enrolled;
-	uint32_t subjects; /* names that rows are spread over; 0: each row its own */
-};
-
-static void grow(struct growth *g, uint64_t rows)
-{
-	char (*text)[16] = calloc(rows, sizeof(*text));
-	const char **names = calloc(rows, sizeof(*names));
-	uint64_t *lists = calloc(rows, sizeof(*lists));
-	int64_t *expires = calloc(rows, sizeof(*expires));
-
-	assert_true(text && names && lists && expires);
-	for (uint64_t i = 0; i < rows; i++) {
-		/* The lower the number the more templates: a few subjects have hundreds. */
-		double u = rng_unit(g->rng);
-
-		snprintf(text[i], sizeof(text[i]), "s%u", (unsigned int)(u * u * u * g->subjects));
-		names[i] = text[i];
-		lists[i] = rng_u64(g->rng) & rng_u64(g->rng) & rng_u64(g->rng);
-		expires[i] = rng_below(g->rng, 4) ? 0 : 998 + rng_below(g->rng, 5);
-	}
-	bed_enrol(g->bed, &g->rows, g->enrolled, rows, g->subjects ? names : NULL, lists, expires);
-	g->enrolled += rows;
-	free(expires);
-	free(lists);
-	free(names);
-	free(text);
-}
 
 static struct lineup_search_setup random_setup(struct rng *rng)
 {
@@ -55,42 +18,6 @@ static struct lineup_search_setup random_setup(struct rng *rng)
 		     .residency = (enum lineup_residency)rng_below(rng, 3), .stream_bytes = rng_below(rng, 4) ? 4 << 20 : 0,
 		     .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))],
 		     .probes_max = share[rng_below(rng, ARRAY_SIZE(share))], .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX);
-}
-
-/* A threshold at, just above or near what the probes' rows score. */
-static float random_threshold(struct rng *rng, const struct probes *probes)
-{
-	const struct oracle_ranking *ranking = &probes->rankings[rng_below(rng, (uint32_t)probes->matrix.rows)];
-	float score;
-
-	if (!ranking->count)
-		return 0;
-	score = ranking->hits[rng_below(rng, ranking->count < 20 ? (uint32_t)ranking->count : 20)].score;
-	switch (rng_below(rng, 4)) {
-	case 0:
-		return score;
-	case 1:
-		return nextafterf(score, INFINITY);
-	case 2:
-		return 0;
-	default:
-		return (float)(rng_unit(rng) * 2 - 1);
-	}
-}
-
-static struct lineup_search_options random_options(struct rng *rng, const struct probes *probes, uint32_t k_max)
-{
-	static const uint32_t ks[] = { 1, 2, 10, 10, 10, 50, 100, LINEUP_K_MAX };
-	uint32_t k = ks[rng_below(rng, ARRAY_SIZE(ks))];
-	struct lineup_search_options options = OPTIONS(.k = k < k_max ? k : k_max);
-
-	options.per = rng_below(rng, 2) ? LINEUP_PER_SUBJECT : LINEUP_PER_TEMPLATE;
-	options.now = 997 + rng_below(rng, 7);
-	if (!rng_below(rng, 3)) {
-		options.flags = LINEUP_SEARCH_THRESHOLD;
-		options.threshold = random_threshold(rng, probes);
-	}
-	return options;
 }
 
 /* Searches the gallery's present state in @variants random ways. */
@@ -105,7 +32,7 @@ static void search_variants(struct growth *g, uint32_t variants)
 		struct lineup_searcher *searcher = bed_searcher(g->bed, &setup);
 
 		for (uint32_t round = 0; round < 2; round++) {
-			struct lineup_search_options options = random_options(g->rng, &g->probes, setup.k_max);
+			struct lineup_search_options options = growth_options(g->rng, &g->probes, setup.k_max);
 
 			if (info.lists && !rng_below(g->rng, 3)) /* fewer and fewer lists: from all templates to hardly any */
 				options.lists = round ? 1ULL << rng_below(g->rng, 64) : rng_u64(g->rng);
@@ -114,23 +41,6 @@ static void search_variants(struct growth *g, uint32_t variants)
 				bed_doubt(g->bed, &g->probes, round % PROBES, &options);
 		}
 		lineup_searcher_destroy(searcher);
-	}
-}
-
-/* Deletes a few templates and one subject at random. */
-static void thin_out(struct growth *g)
-{
-	for (uint32_t i = 0; i < 3; i++) {
-		const struct oracle_row *r = &g->bed->oracle.rows[rng_below(g->rng, (uint32_t)g->bed->oracle.count)];
-		char name[LINEUP_SUBJECT_BYTES_MAX + 1];
-
-		if (r->until != UINT64_MAX)
-			continue;
-		snprintf(name, sizeof(name), "%s", r->name);
-		if (i)
-			bed_delete_template(g->bed, r->id);
-		else
-			bed_delete_subject(g->bed, name);
 	}
 }
 
@@ -155,15 +65,15 @@ static void grow_and_search(const struct kind *kind, uint32_t dim, uint64_t seed
 	probes_init(&g.probes, g.bed, &g.probe_rows);
 	search_variants(&g, 1);
 	for (uint32_t i = 0; i < ARRAY_SIZE(pieces); i++) {
-		grow(&g, pieces[i]);
+		growth_add(&g, pieces[i]);
 		search_variants(&g, 1);
 	}
-	grow(&g, large);
+	growth_add(&g, large);
 	search_variants(&g, 2);
-	thin_out(&g);
-	grow(&g, large / 4);
-	grow(&g, 30);
-	thin_out(&g);
+	growth_thin(&g);
+	growth_add(&g, large / 4);
+	growth_add(&g, 30);
+	growth_thin(&g);
 	search_variants(&g, 4);
 	if (rng_below(&rng, 2)) {
 		bed_compact(g.bed);
@@ -244,10 +154,10 @@ static void every_combination_gives_the_same_bits(void **state)
 	g.rows = rows_alloc(9000, 256, LINEUP_FLOAT32);
 	g.probe_rows = rows_alloc(19, 256, LINEUP_FLOAT32);
 	kind_fill(&kinds[1], &rng, &g.rows, &g.probe_rows);
-	grow(&g, 8000);
-	grow(&g, 900);
-	grow(&g, 100);
-	thin_out(&g);
+	growth_add(&g, 8000);
+	growth_add(&g, 900);
+	growth_add(&g, 100);
+	growth_thin(&g);
 	probes_init(&g.probes, g.bed, &g.probe_rows);
 	for (uint32_t i = 0; i < backends.count * 3 * 3 * 2 * 3; i++) {
 		uint32_t at = i / backends.count;

@@ -9,158 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "faulty_engine.h"
 #include "io.h"
 #include "search.h"
-#include "search_bed.h"
 
 enum { DIM = 512, PROBES = 3, K = 5, RING = 8 << 20 };
 
-/* ---- an engine that does to reads what a plan says ---- */
+/* ---- one gallery for all tests: a segment of many blocks, all of one size ---- */
 
-enum fault {
-	FAULT_NONE,
-	FAULT_SHORT_PAGES,   /* every read ends early, at a page */
-	FAULT_SHORT_BYTES,   /* every read ends early, anywhere */
-	FAULT_INTERRUPTED,   /* every second completion is -EINTR or -EAGAIN */
-	FAULT_POSTPONED,     /* read .at completes with -EAGAIN for ever */
-	FAULT_ERROR,         /* block .at fails with .error */
-	FAULT_CORRUPT,       /* a bit of block .at is wrong */
-	FAULT_END,           /* the file ends before block .at, if one believes the read */
-	FAULT_NO_DIRECT,     /* O_DIRECT reads are -EINVAL */
-	FAULT_WAIT,          /* wait() number .at fails with .error */
-	FAULT_SUBMIT,        /* submit() number .at fails with .error */
-};
-
-static struct plan {
-	enum fault fault;
-	uint64_t at;
-	int error;
-	uint64_t direct_reads;
-	uint64_t buffered_reads;
-	uint64_t waits;
-	uint64_t submits;
-	uint32_t queued_most;
-	uint32_t alive;      /* engines created and not destroyed */
-	bool wrong;          /* the stream broke the engine's rules */
-	struct rng rng;
-} plan;
-
-struct faulty_engine {
-	const int *fds;
-	struct lineup_read reads[LINEUP_STREAM_DEPTH_MAX];
-	uint32_t count;
-	uint8_t *memory;
-	size_t size;
-};
-
-static int faulty_create(struct lineup_ctx *ctx, const int *fds, unsigned int count, void *memory, size_t size, void **engine)
-{
-	struct faulty_engine *e = calloc(1, sizeof(*e));
-
-	(void)ctx;
-	(void)count;
-	if (!e)
-		return -ENOMEM;
-	e->fds = fds;
-	e->memory = memory;
-	e->size = size;
-	plan.alive++;
-	*engine = e;
-	return 0;
-}
-
-static int faulty_submit(void *engine, const struct lineup_read *read)
-{
-	struct faulty_engine *e = engine;
-
-	if (plan.fault == FAULT_SUBMIT && plan.submits++ == plan.at)
-		return plan.error;
-	if (e->count == LINEUP_STREAM_DEPTH_MAX || read->data < e->memory || read->data + read->size > e->memory + e->size) {
-		plan.wrong = true;
-		return -EINVAL;
-	}
-	e->reads[e->count++] = *read;
-	if (e->count > plan.queued_most)
-		plan.queued_most = e->count;
-	return 0;
-}
-
-/* What O_DIRECT demands of a read. */
-static bool aligned(const struct lineup_read *read)
-{
-	return !((uintptr_t)read->data % 4096) && !(read->size % 4096) && !(read->offset % 4096);
-}
-
-/* The block a read belongs to: all of this gallery's blocks have one size. */
 static uint64_t block_bytes;
-
-static int faulty_read(const struct faulty_engine *e, const struct lineup_read *read)
-{
-	uint64_t block = (read->offset - 4096) / block_bytes;
-	uint32_t size = read->size;
-	ssize_t n;
-
-	if (!(read->file % 2)) {
-		plan.direct_reads++;
-		if (plan.fault == FAULT_NO_DIRECT || !aligned(read))
-			return -EINVAL;
-	} else {
-		plan.buffered_reads++;
-	}
-	if (plan.fault == FAULT_SHORT_PAGES && size > 4096)
-		size = 4096 * (1 + rng_below(&plan.rng, size / 4096));
-	if (plan.fault == FAULT_SHORT_BYTES)
-		size = 1 + rng_below(&plan.rng, size);
-	if (plan.fault == FAULT_INTERRUPTED && rng_below(&plan.rng, 2))
-		return rng_below(&plan.rng, 2) ? -EINTR : -EAGAIN;
-	if (plan.fault == FAULT_POSTPONED && block == plan.at)
-		return -EAGAIN;
-	if (plan.fault == FAULT_ERROR && block == plan.at)
-		return plan.error;
-	if (plan.fault == FAULT_END && block == plan.at)
-		return 0;
-	n = pread(e->fds[read->file | 1], read->data, size, (off_t)read->offset);
-	if (n < 0)
-		return -errno;
-	if (plan.fault == FAULT_CORRUPT && block == plan.at)
-		read->data[rng_below(&plan.rng, (uint32_t)n)] ^= 0x10;
-	return (int)n;
-}
-
-/* Completes any of the queued reads: late ones come in no order. */
-static int faulty_wait(void *engine, unsigned int *slot, int *result)
-{
-	struct faulty_engine *e = engine;
-	uint32_t i;
-
-	if (!e->count) {
-		plan.wrong = true;
-		return -EINVAL;
-	}
-	if (plan.fault == FAULT_WAIT && plan.waits++ == plan.at)
-		return plan.error;
-	i = rng_below(&plan.rng, e->count);
-	*slot = e->reads[i].slot;
-	*result = faulty_read(e, &e->reads[i]);
-	e->reads[i] = e->reads[--e->count];
-	return 0;
-}
-
-static void faulty_destroy(void *engine)
-{
-	plan.alive--;
-	free(engine);
-}
-
-static const struct lineup_engine faulty_engine = {
-	.name = "faulty",
-	.create = faulty_create,
-	.submit = faulty_submit,
-	.wait = faulty_wait,
-	.destroy = faulty_destroy,
-};
-
-/* ---- one gallery for all tests: a segment of many blocks ---- */
 
 struct fixture {
 	struct bed *bed;
@@ -212,11 +69,7 @@ static struct lineup_searcher *faulty_searcher(struct fixture *f, enum fault fau
 {
 	struct lineup_searcher *searcher = bed_searcher(f->bed, &f->setup);
 
-	memset(&plan, 0, sizeof(plan));
-	plan.rng.state = test_seed() + fault;
-	plan.fault = fault;
-	plan.at = at;
-	plan.error = error;
+	faulty_plan_begin(fault, at, error, block_bytes);
 	lineup_stream_destroy(searcher->stream);
 	assert_int_equal(lineup_stream_create(searcher->snapshot, RING, &faulty_engine, &searcher->stream), 0);
 	messages_clear(&f->bed->messages);
@@ -252,8 +105,8 @@ static void search_must_fail(struct fixture *f, struct lineup_searcher *searcher
 static void finish(struct lineup_searcher *searcher)
 {
 	lineup_searcher_destroy(searcher);
-	assert_int_equal(plan.alive, 0);
-	assert_false(plan.wrong);
+	assert_int_equal(faulty_plan.alive, 0);
+	assert_false(faulty_plan.wrong);
 }
 
 /* The fault, the error it gives, then the same searcher without it. */
@@ -262,9 +115,9 @@ static void fails_and_recovers(struct fixture *f, enum fault fault, uint64_t at,
 	struct lineup_searcher *searcher = faulty_searcher(f, fault, at, error);
 
 	search_must_fail(f, searcher, &OPTIONS(.k = K), err, reason);
-	plan.waits = plan.submits = 0;
+	faulty_plan.waits = faulty_plan.submits = 0;
 	search_must_fail(f, searcher, &OPTIONS(.k = K), err, reason);
-	plan.fault = FAULT_NONE;
+	faulty_plan.fault = FAULT_NONE;
 	search_must_work(f, searcher);
 	finish(searcher);
 }
@@ -284,26 +137,26 @@ static void works(struct fixture *f, enum fault fault)
 
 	for (uint32_t i = 0; i < 5; i++)
 		search_must_work(f, searcher);
-	assert_true(plan.queued_most > 1);
+	assert_true(faulty_plan.queued_most > 1);
 	finish(searcher);
 }
 
 static void late_completions_are_put_in_order(void **state)
 {
 	works(*state, FAULT_NONE);
-	assert_int_equal(plan.buffered_reads, 0);
+	assert_int_equal(faulty_plan.buffered_reads, 0);
 }
 
 static void short_reads_that_end_at_a_page_go_on(void **state)
 {
 	works(*state, FAULT_SHORT_PAGES);
-	assert_int_equal(plan.buffered_reads, 0);
+	assert_int_equal(faulty_plan.buffered_reads, 0);
 }
 
 static void short_reads_that_end_anywhere_go_on_without_o_direct(void **state)
 {
 	works(*state, FAULT_SHORT_BYTES);
-	assert_true(plan.direct_reads > 0 && plan.buffered_reads > 0);
+	assert_true(faulty_plan.direct_reads > 0 && faulty_plan.buffered_reads > 0);
 }
 
 static void interrupted_and_postponed_reads_are_repeated(void **state)
@@ -367,41 +220,13 @@ static void a_later_pass_that_fails_leaves_no_partial_answer(void **state)
 	f->setup.probes_max = 1;
 	searcher = faulty_searcher(f, FAULT_SUBMIT, 8, -EIO); /* there are 6 blocks to a pass */
 	search_must_fail(f, searcher, &OPTIONS(.k = K), -EIO, "segment-");
-	plan.fault = FAULT_NONE;
+	faulty_plan.fault = FAULT_NONE;
 	search_must_work(f, searcher);
 	finish(searcher);
 	f->setup.probes_max = 0;
 }
 
 /* ---- files that are wrong on disk, read by the real engines ---- */
-
-/* The path of the first segment. */
-static void segment_path(struct fixture *f, char *path, size_t size)
-{
-	DIR *dir = opendir(f->bed->path);
-	struct dirent *entry;
-
-	*path = 0;
-	assert_non_null(dir);
-	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, "segment-", 8))
-			snprintf(path, size, "%s/%s", f->bed->path, entry->d_name);
-	closedir(dir);
-	assert_true(*path);
-}
-
-static void flip(const char *path, uint64_t offset)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
-
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
-	byte ^= 0x04;
-	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
-	assert_int_equal(fsync(fd), 0);
-	close(fd);
-}
 
 static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 {
@@ -410,10 +235,10 @@ static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 	struct lineup_searcher *searcher, *none = NULL;
 	char path[700];
 
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	searcher = bed_searcher(f->bed, &f->setup);
 	search_must_work(f, searcher);
-	flip(path, 4096 + 2 * block_bytes + 77777);
+	file_flip(path, 4096 + 2 * block_bytes + 77777);
 	search_must_fail(f, searcher, &OPTIONS(.k = K), -EBADMSG, byte_of(2));
 	lineup_stream_destroy(searcher->stream);
 	assert_int_equal(lineup_stream_create(searcher->snapshot, RING, &lineup_engine_pread, &searcher->stream), 0);
@@ -423,7 +248,7 @@ static void a_flipped_bit_on_disk_is_found_by_every_way_of_reading(void **state)
 	assert_null(none);
 	assert_int_equal(f->bed->messages.errors, 1);
 	assert_true(messages_with(&f->bed->messages, byte_of(2)) == 1);
-	flip(path, 4096 + 2 * block_bytes + 77777);
+	file_flip(path, 4096 + 2 * block_bytes + 77777);
 	search_must_work(f, searcher);
 	lineup_searcher_destroy(searcher);
 }
@@ -437,11 +262,11 @@ static void a_flipped_bit_of_a_record_is_found_when_it_is_ranked(void **state)
 	char path[700];
 
 	assert_true(best < segment->rows);
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	offset = segment->records_offset + best * segment->shape.record_bytes;
-	flip(path, offset + 200);
+	file_flip(path, offset + 200);
 	search_must_fail(f, searcher, &OPTIONS(.k = K), -EBADMSG, "segment-");
-	flip(path, offset + 200);
+	file_flip(path, offset + 200);
 	search_must_work(f, searcher);
 	lineup_searcher_destroy(searcher);
 }
@@ -456,7 +281,7 @@ static void a_file_cut_short_while_it_is_open_is_an_error(void **state)
 	char buffer[65536];
 	ssize_t n;
 
-	segment_path(f, path, sizeof(path));
+	bed_segment_path(f->bed, path, sizeof(path));
 	snprintf(copy, sizeof(copy), "%s.kept", path);
 	from = open(path, O_RDWR | O_CLOEXEC);
 	to = open(copy, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

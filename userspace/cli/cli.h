@@ -45,6 +45,7 @@ int cmd_capture(struct cli *cli, int argc, char **argv);
 int cmd_check(struct cli *cli, int argc, char **argv);
 int cmd_compact(struct cli *cli, int argc, char **argv);
 int cmd_delete(struct cli *cli, int argc, char **argv);
+int cmd_devices(struct cli *cli, int argc, char **argv);
 int cmd_enrol(struct cli *cli, int argc, char **argv);
 int cmd_export(struct cli *cli, int argc, char **argv);
 int cmd_info(struct cli *cli, int argc, char **argv);
@@ -70,6 +71,7 @@ int cli_positional(struct cli *cli, int argc, char **argv, const char *what, con
  * outside its limits is CLI_FAILED.
  */
 int cli_parse_count(struct cli *cli, const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value);
+int cli_parse_size(struct cli *cli, const char *option, const char *text, uint64_t *bytes); /* "512M", "24G", "1000000"; not 0 */
 int cli_parse_number(struct cli *cli, const char *option, const char *text, double *value);
 int cli_parse_time(struct cli *cli, const char *option, const char *text, int64_t *value);
 int cli_parse_now(struct cli *cli, const char *option, const char *text, int64_t *value); /* as cli_parse_time, not 0 */

@@ -10,6 +10,11 @@
 
 #include "cli.h"
 
+/* The Makefile says of which Vulkan the headers are; without them there is none in this build. */
+#ifndef CLI_VULKAN_HEADERS
+#define CLI_VULKAN_HEADERS ""
+#endif
+
 static const char help[] =
 	"Usage: lineup info GALLERY [--format table|json]\n"
 	"       lineup info --build [--format table|json]\n"
@@ -45,7 +50,7 @@ static const char *uring_why_not(void)
 static int print_build(struct cli *cli, unsigned int format)
 {
 	struct backends b = { .table = format == CLI_TABLE, .array = json_array() };
-	const char *why_not = uring_why_not();
+	const char *why_not = uring_why_not(), *vulkan = CLI_VULKAN_HEADERS;
 	json_t *build;
 	int status = 0;
 
@@ -54,17 +59,20 @@ static int print_build(struct cli *cli, unsigned int format)
 		       __VERSION__);
 		lineup_backends(show_backend, &b);
 		printf("io_uring        %s\n", why_not ? why_not : "available");
-		printf("libsodium       %s\njansson         %s\noptional parts  none are built in: Vulkan no\n", sodium_version_string(),
-		       JANSSON_VERSION);
+		printf("libsodium       %s\njansson         %s\n", sodium_version_string(), JANSSON_VERSION);
+		if (vulkan[0])
+			printf("optional parts  Vulkan, with the headers of %s\n", vulkan);
+		else
+			printf("optional parts  none are built in: Vulkan no\n");
 		printf("extractors      %s\nDRM import      %s\n", lineup_extractor_support(), lineup_frame_drm_support());
 		json_decref(b.array);
 	} else {
 		lineup_backends(show_backend, &b);
-		build = json_pack("{s:s, s:i, s:s, s:o, s:{s:b, s:s*}, s:s, s:s, s:{s:b, s:b, s:b}}", "version", lineup_version(), "format",
+		build = json_pack("{s:s, s:i, s:s, s:o, s:{s:b, s:s*}, s:s, s:s, s:{s:b, s:s*, s:b, s:b}}", "version", lineup_version(), "format",
 				  (int)LINEUP_FORMAT_VERSION, "compiler", __VERSION__, "backends", b.array, "io_uring", "available",
 				  !why_not, "reason", why_not, "libsodium", sodium_version_string(), "jansson", JANSSON_VERSION,
-				  "optional", "vulkan", false, "extractors", !strcmp(lineup_extractor_support(), "yes"), "drm",
-				  !strcmp(lineup_frame_drm_support(), "yes"));
+				  "optional", "vulkan", vulkan[0] != 0, "vulkan_headers", vulkan[0] ? vulkan : NULL,
+				  "extractors", !strcmp(lineup_extractor_support(), "yes"), "drm", !strcmp(lineup_frame_drm_support(), "yes"));
 		status = cli_print_json(cli, build);
 	}
 	return status ? status : cli_flush(cli, NULL);

@@ -19,7 +19,10 @@ static const char help[] =
 	"  --per subject|template  the best subjects, each by its best template (default), or the best templates\n"
 	"  --model ID              refuse a gallery of another model\n"
 	"  --now WHEN              templates that expire by then do not match (the clock)\n"
-	"  --backend NAME          auto (default), scalar, avx2, avx512 or neon\n"
+	"  --backend NAME          auto (default: GPUs if there are any), scalar, avx2, avx512, neon, or vulkan, vulkan-scalar, vulkan-dot,\n"
+	"                          vulkan-coopmat, vulkan-coopmat-nv, vulkan-emulated\n"
+	"  --device DEVICE,..      GPUs that share the search, by UUID, PCI address or index (lineup devices); auto (default): all\n"
+	"  --device-memory SIZE    that rows may use of each GPU: a number with K, M, G or T (80 % of what is free)\n"
 	"  --threads N             1 to 256 (one per CPU)\n"
 	"  --resident | --stream   load the gallery into memory first, or read it from the disk for each pass\n"
 	"  --format FORMAT         table (default), tsv (probe rank subject template score) or json (a line per probe)\n";
@@ -49,7 +52,7 @@ struct job {
 };
 
 enum {
-	PROBES = CLI_OPTION_FIRST, THRESHOLD, LISTS, PER, MODEL, NOW, BACKEND, THREADS, RESIDENT, STREAM, FORMAT,
+	PROBES = CLI_OPTION_FIRST, THRESHOLD, LISTS, PER, MODEL, NOW, BACKEND, DEVICE, DEVICE_MEMORY, THREADS, RESIDENT, STREAM, FORMAT,
 };
 
 static const struct option options[] = {
@@ -57,6 +60,7 @@ static const struct option options[] = {
 	{ "lists", required_argument, NULL, LISTS },     { "per", required_argument, NULL, PER },
 	{ "model", required_argument, NULL, MODEL },     { "now", required_argument, NULL, NOW },
 	{ "backend", required_argument, NULL, BACKEND }, { "threads", required_argument, NULL, THREADS },
+	{ "device", required_argument, NULL, DEVICE },   { "device-memory", required_argument, NULL, DEVICE_MEMORY },
 	{ "resident", no_argument, NULL, RESIDENT },     { "stream", no_argument, NULL, STREAM },
 	{ "format", required_argument, NULL, FORMAT },   { "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -94,6 +98,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case PROBES: job->probes.path = optarg; break;
 		case MODEL: job->model = optarg; break;
 		case BACKEND: job->setup.backend = optarg; break;
+		case DEVICE: job->setup.devices = optarg; break;
+		case DEVICE_MEMORY: status = cli_parse_size(cli, "--device-memory", optarg, &job->setup.device_memory_max); break;
 		case 'k': status = cli_parse_count(cli, "-k", optarg, 1, LINEUP_K_MAX, &k); break;
 		case THREADS: status = cli_parse_count(cli, "--threads", optarg, 1, LINEUP_THREADS_MAX, &threads); break;
 		case THRESHOLD: status = parse_threshold(cli, optarg, &job->options); break;
@@ -172,9 +178,21 @@ static json_t *candidates_json(const struct lineup_candidate *candidates, uint32
 	return array;
 }
 
+/* What GPUs did, if they did. */
+static int add_device_facts(json_t *answer, const struct lineup_search_facts *f)
+{
+	json_t *devices = json_pack("{s:i, s:s, s:I, s:I, s:I, s:i}", "devices", (int)f->devices, "staging", f->staging ? f->staging : "",
+				    "rows_on_device", (json_int_t)f->rows_on_device, "bytes_on_device", (json_int_t)f->bytes_on_device,
+				    "bytes_uploaded", (json_int_t)f->bytes_uploaded, "overflows", (int)f->overflows);
+	int failed = !devices || json_object_update(answer, devices);
+
+	json_decref(devices);
+	return failed;
+}
+
 static json_t *answer_json(const struct job *job, uint64_t i, const struct lineup_search_facts *f)
 {
-	return json_pack("{s:I, s:o, s:o, s:I, s:s, s:s, s:s, s:b, s:i, s:I, s:I, s:i, s:I, s:I, s:I, s:f}",
+	json_t *answer = json_pack("{s:I, s:o, s:o, s:I, s:s, s:s, s:s, s:b, s:i, s:I, s:I, s:i, s:I, s:I, s:I, s:f}",
 			 "probe", (json_int_t)(job->probes.row + i),
 			 "candidates", candidates_json(job->candidates + i * job->options.k, job->counts[i]),
 			 "gallery_digest", cli_json_hex(f->gallery_digest, sizeof(f->gallery_digest)),
@@ -183,6 +201,12 @@ static json_t *answer_json(const struct job *job, uint64_t i, const struct lineu
 			 "probes", (json_int_t)job->probes.chunk.rows, "passes", (int)f->passes,
 			 "rows_scanned", (json_int_t)f->rows_scanned, "rows_reranked", (json_int_t)f->rows_reranked,
 			 "bytes_read", (json_int_t)f->bytes_read, "seconds", f->seconds);
+
+	if (answer && f->devices && add_device_facts(answer, f)) {
+		json_decref(answer);
+		return NULL;
+	}
+	return answer;
 }
 
 static int print_chunk(struct cli *cli, const struct job *job, const struct lineup_search_facts *facts)
@@ -241,6 +265,9 @@ static int print_closing(struct cli *cli, const struct job *job, const struct li
 		       "%" PRIu32 " thread%s, %s\n",
 		       job->probes.row, job->probes.row == 1 ? "" : "s", f->rows, job->comparisons, job->rows_reranked, job->seconds,
 		       f->backend, f->threads, f->threads == 1 ? "" : "s", f->resident ? "resident" : "streamed");
+	if (job->probes.row && f->devices)
+		printf("%" PRIu32 " device%s: %" PRIu64 " of %" PRIu64 " rows stay there; blocks %s\n", f->devices, f->devices == 1 ? "" : "s",
+		       f->rows_on_device, f->rows, f->staging);
 	printf("These are candidates. A score says how alike two templates are; who it is, a person decides.\n");
 	return cli_flush(cli, NULL);
 }

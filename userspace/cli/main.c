@@ -38,6 +38,7 @@ static const struct command {
 	{ "info", NULL, cmd_info, "describe a gallery, or this build" },
 	{ "check", NULL, cmd_check, "read and verify every byte of a gallery" },
 	{ "export", NULL, cmd_export, "write a gallery's templates to files" },
+	{ "devices", NULL, cmd_devices, "list the GPUs that searches can use" },
 	{ "pool", NULL, cmd_pool, "show the kernel module's frame pools and quota" },
 	{ "bench", NULL, cmd_bench, "measure speed beside the limits of this machine" },
 };

@@ -54,6 +54,24 @@ int cli_parse_count(struct cli *cli, const char *option, const char *text, uint6
 	return 0;
 }
 
+int cli_parse_size(struct cli *cli, const char *option, const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGT";
+	size_t digits = strspn(text, "0123456789");
+	const char *unit = text[digits] ? strchr(units, text[digits]) : NULL;
+	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
+	unsigned long long n;
+
+	if (!digits || (text[digits] && (!unit || text[digits + 1])))
+		return cli_usage(cli, "%s: '%s' is not a size: a whole number of bytes, or with K, M, G or T", option, text);
+	errno = 0;
+	n = strtoull(text, NULL, 10);
+	if (errno || !n || n > UINT64_MAX >> shift)
+		return cli_fail(cli, "%s: %s is not from 1 to %llu bytes", option, text, (unsigned long long)UINT64_MAX);
+	*bytes = (uint64_t)n << shift;
+	return 0;
+}
+
 int cli_parse_number(struct cli *cli, const char *option, const char *text, double *value)
 {
 	char *end;

@@ -564,6 +564,56 @@ struct lineup_template {
 /* Calls @each for every template that is not deleted, in the order of ids, until it returns non-zero, which is then returned. */
 int lineup_gallery_read(struct lineup_gallery *gallery, int (*each)(void *arg, const struct lineup_template *t), void *arg);
 
+/* ---- devices ---------------------------------------------------------------------------------------------------------- */
+
+enum lineup_device_type {
+	LINEUP_DEVICE_OTHER = 0,
+	LINEUP_DEVICE_INTEGRATED = 1,
+	LINEUP_DEVICE_DISCRETE = 2,
+	LINEUP_DEVICE_VIRTUAL = 3,
+	LINEUP_DEVICE_SOFTWARE = 4, /* a CPU in a GPU's clothes, for tests */
+};
+
+enum { LINEUP_DEVICES_MAX = 64, LINEUP_DEVICE_VARIANTS = 5 };
+
+/* A Vulkan device. */
+struct lineup_device {
+	uint32_t index;          /* as the .devices of a searcher name it; GPUs come before software devices */
+	enum lineup_device_type type;
+	char name[256];
+	char driver[256];        /* name and version, as the driver tells them */
+	char vulkan[16];         /* version of the API, "1.3.230" */
+	uint8_t uuid[16];
+	char pci[16];            /* "0000:c1:00.0", or "" */
+	char node[32];           /* "/dev/dri/renderD128", or "" */
+	int32_t numa_node;       /* -1: unknown */
+	uint64_t memory_bytes;   /* device-local */
+	uint64_t memory_available;
+	const char *why_not;     /* NULL, or what it lacks for any variant; static */
+	/* With LINEUP_DEVICES_PROBE: */
+	const char *variant;     /* that searches use; NULL: none */
+	struct {
+		const char *name;  /* static */
+		char why_not[120]; /* "": it can run */
+	} variants[LINEUP_DEVICE_VARIANTS];
+	/* With LINEUP_DEVICES_MEASURE; 0 where it cannot be measured. Per second: */
+	double read_bytes;       /* of device memory */
+	double multiply_adds;    /* int8, of the variant above, from registers */
+	double upload_bytes;     /* from host memory */
+};
+
+enum lineup_devices_flags {
+	LINEUP_DEVICES_PROBE = 1 << 0,   /* opens each: compiles the variants and runs their self-tests */
+	LINEUP_DEVICES_MEASURE = 1 << 1, /* and measures rates, a second each; implies the former */
+};
+
+/*
+ * Calls @each for every Vulkan device, in the order of indexes. None at all is no error: *@why_none (may be NULL) then says why (static), else it is NULL.
+ * The struct is valid during the call. -ENOMEM, -EINVAL (unknown flags).
+ */
+int lineup_devices(struct lineup_ctx *ctx, uint32_t flags, void (*each)(void *arg, const struct lineup_device *device), void *arg,
+		   const char **why_none);
+
 /* ---- search ----------------------------------------------------------------------------------------------------------- */
 
 enum lineup_residency {
@@ -575,7 +625,13 @@ enum lineup_residency {
 struct lineup_search_setup {
 	uint32_t size;
 	uint32_t threads;        /* 0: one per CPU this process may use */
-	const char *backend;     /* NULL or "auto"; "scalar", "avx2", "avx512", "neon": -ENOTSUP where the CPU has it not */
+	/*
+	 * NULL or "auto": GPUs if there are any that are no software devices, else the fastest for this CPU. "scalar", "avx2", "avx512", "neon": -ENOTSUP where
+	 * the CPU has it not. "vulkan": the best variant of each GPU, or "vulkan-scalar", "vulkan-dot", "vulkan-coopmat", "vulkan-coopmat-nv",
+	 * "vulkan-emulated" (a test's); -ENODEV without a Vulkan device, -ENOTSUP where it lacks what the variant needs. A GPU that fails during a search is
+	 * opened once more, then the CPU takes over, with the same answers and a warning.
+	 */
+	const char *backend;
 	enum lineup_residency residency;
 	uint32_t probes_max;     /* that share a pass; 0: LINEUP_PROBES_MAX */
 	uint64_t memory_max;     /* for a resident gallery; 0: 80 % of the memory available */
@@ -585,6 +641,12 @@ struct lineup_search_setup {
 	uint32_t reserved;       /* zero */
 	lineup_progress_fn *progress; /* of a load and of each pass, in bytes */
 	void *progress_arg;
+	/*
+	 * GPUs for the Vulkan backends, separated by commas: an index of lineup_devices, a UUID, a PCI address ("0000:c1:00.0" or "c1:00.0"). Named more than
+	 * once, a GPU serves as several. NULL or "auto": all that are no software devices. The gallery is shared out among them.
+	 */
+	const char *devices;
+	uint64_t device_memory_max; /* for rows kept in each GPU's memory; 0: 80 % of what is available there */
 };
 
 struct lineup_searcher;
@@ -638,6 +700,13 @@ struct lineup_search_facts {
 	double seconds;          /* from call to return */
 	double seconds_scan;     /* of it, the passes */
 	double seconds_rerank;   /* of it, the re-ranking after the passes */
+	/* With a Vulkan backend; else zero and NULL. */
+	uint32_t devices;        /* GPUs that shared the search */
+	uint32_t overflows;      /* chunks scanned again in halves, since more rows survived than there was room for */
+	uint64_t rows_on_device; /* kept in device memory after the search: the next one need not read them */
+	uint64_t bytes_on_device;
+	uint64_t bytes_uploaded; /* to the devices, by the passes */
+	const char *staging;     /* how blocks got there: "imported", "driver", "copied"; static */
 };
 
 /*
@@ -660,8 +729,8 @@ int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *pr
 		  struct lineup_candidate *candidates);
 
 /*
- * The backends this build has, one call for each, "scalar" first: its name, and why it cannot run here (NULL: it can, and its
- * self-test passed).
+ * The backends this build has, one call for each, "scalar" first, "vulkan" last: its name, and why it cannot run here (NULL: it can, and
+ * its self-test passed; for Vulkan: there is a device that is not a software one, see lineup_devices).
  */
 void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg);
 

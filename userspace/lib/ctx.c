@@ -43,6 +43,15 @@ void lineup_warn(struct lineup_ctx *ctx, const char *format, ...)
 	va_end(args);
 }
 
+void lineup_info(struct lineup_ctx *ctx, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(ctx, LINEUP_LOG_INFO, format, args);
+	va_end(args);
+}
+
 void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...)
 {
 	va_list args;

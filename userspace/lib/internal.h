@@ -38,11 +38,27 @@ enum lineup_once { /* warnings that a context gives once */
 	LINEUP_ONCE_COUNT,
 };
 
+struct lineup_vk_api;
+
+/* How tests make GPUs fail and small galleries look large to them. Zero: as in life. */
+struct lineup_gpu_test {
+	void (*wrap)(void *arg, struct lineup_vk_api *api); /* called for each device opened, when its functions are known: replaces some */
+	void *arg;
+	uint32_t cap;              /* survivors' places a probe: forces overflows */
+	uint64_t piece_bytes;      /* limit of a piece: forces splits */
+	uint32_t chunk_rows;       /* of a scan at most */
+	const char *staging;       /* "imported", "driver" or "copied" only; one that cannot be had is -ENOTSUP */
+	const char *cache_dir;     /* of the pipeline cache */
+	uint32_t silence_ms;       /* without an answer a device counts as lost; 0: two minutes */
+	uint32_t child_ms;         /* time limit of a pipeline that is made in a child process; 0: as in life */
+};
+
 struct lineup_ctx {
 	lineup_log_fn *log;
 	void *log_arg;
 	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
 	void *io_arg;
+	const struct lineup_engine *engine; /* stream.h: NULL: the system's; or a test's */
 	const struct lineup_device_io *device_io; /* capture.h: NULL: the system's, or a test's */
 	void *device_io_arg;
 	atomic_bool said[LINEUP_ONCE_COUNT];
@@ -50,11 +66,13 @@ struct lineup_ctx {
 	uint64_t journal_seal_bytes;
 	uint64_t record_bytes_max; /* with room for the record's head, all lists and a row */
 	uint64_t spill_rows_min;
+	struct lineup_gpu_test gpu_test;
 };
 
 /* Logs an error and returns @err (negative errno), so that a failing function can "return lineup_fail(ctx, -EINVAL, ...)". */
 int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
 void lineup_warn(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
+void lineup_info(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
 void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...) LINEUP_PRINTF(3, 4);
 /*
  * Copies a caller's option struct of @user->size bytes (its first field) into @options of @size bytes, zero-filled; NULL @user gives

@@ -263,6 +263,8 @@ int lineup_score_choose(struct lineup_ctx *ctx, const char *name, const struct l
 
 void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg)
 {
+	struct lineup_ctx quiet = { 0 };
+
 	for (size_t i = ARRAY_SIZE(backends); i-- > 0;) {
 		const char *why_not = backends[i]->why_not();
 
@@ -270,4 +272,5 @@ void lineup_backends(void (*each)(void *arg, const char *name, const char *why_n
 			why_not = "its self-test failed";
 		each(arg, backends[i]->name, why_not);
 	}
+	each(arg, "vulkan", lineup_gpus_why_not(&quiet));
 }

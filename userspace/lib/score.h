@@ -48,6 +48,8 @@ int lineup_score_choose(struct lineup_ctx *ctx, const char *name, const struct l
 /* As lineup_score_choose, from @table, the fastest first. */
 int lineup_score_choose_from(struct lineup_ctx *ctx, const struct lineup_score *const *table, size_t count, const char *name,
 			     const struct lineup_score **score);
+/* For lineup_backends, by vulkan/gpus.c or, in a build without, by vulkan/stubs.c: why "auto" finds no GPU (static), or NULL. Loads no driver in vain. */
+const char *lineup_gpus_why_not(struct lineup_ctx *ctx);
 /* Against the scalar backend: several dimensions, partly filled tiles and panels, several thresholds. 0, -EIO or -ENOMEM. */
 int lineup_score_selftest(const struct lineup_score *score);
 

@@ -3,6 +3,7 @@
 #include "search.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,14 +32,18 @@ static int check_setup(struct lineup_ctx *ctx, struct lineup_search_setup *setup
 
 static int create_workers(struct lineup_searcher *s)
 {
+	struct lineup_gpus_facts gpus = { 0 };
 	struct lineup_shape shape;
 
 	lineup_shape_init(&shape, s->snapshot->dim, s->snapshot->store, 1);
 	s->record_bytes = shape.record_bytes;
-	s->workers = calloc(s->threads, sizeof(*s->workers));
+	if (s->gpus)
+		lineup_gpus_facts(s->gpus, &gpus);
+	s->worker_count = s->threads + gpus.devices;
+	s->workers = calloc(s->worker_count, sizeof(*s->workers));
 	if (!s->workers)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < s->threads; i++) {
+	for (uint32_t i = 0; i < s->worker_count; i++) {
 		struct lineup_worker *w = &s->workers[i];
 
 		w->searcher = s;
@@ -84,6 +89,65 @@ static bool anything_on_disk(const struct lineup_snapshot *snapshot)
 	return false;
 }
 
+/* The stream, and all that works on it or with what it brings. */
+static int create_parts(struct lineup_searcher *s, const struct lineup_search_setup *setup)
+{
+	uint64_t ring = setup->stream_bytes ? setup->stream_bytes : s->gpus ? LINEUP_GPU_STREAM_BYTES : 0;
+	int err = 0;
+
+	if (anything_on_disk(s->snapshot))
+		err = lineup_stream_create(s->snapshot, ring, NULL, &s->stream);
+	if (!err && s->gpus)
+		err = lineup_searcher_attach_gpus(s, setup);
+	if (err)
+		return err;
+	err = create_workers(s);
+	if (err)
+		return lineup_fail(s->ctx, err, "search: no memory or no threads for %u threads: %s", s->threads, strerror(-err));
+	return lineup_probe_set_init(s->ctx, &s->probes, (uint32_t)round_up(s->probes_max, LINEUP_PROBE_TILE), s->snapshot->dim);
+}
+
+/* Threads and the ring that feed GPUs are made on the GPUs' node. */
+static int create_on_node(struct lineup_searcher *s, const struct lineup_search_setup *setup)
+{
+	cpu_set_t before;
+	bool known = !sched_getaffinity(0, sizeof(before), &before);
+	int err;
+
+	if (s->gpus && known)
+		lineup_gpus_run_on_node(lineup_gpus_node(s->gpus));
+	err = create_parts(s, setup);
+	if (s->gpus && known)
+		sched_setaffinity(0, sizeof(before), &before);
+	return err;
+}
+
+static int create(struct lineup_searcher *s, const struct lineup_search_setup *setup)
+{
+	const char *cpu;
+	int err = create_selects(s, setup->probes_max, setup->candidates_max);
+
+	if (err)
+		return lineup_fail(s->ctx, err, "search: no memory for %u probes", setup->probes_max);
+	err = lineup_searcher_open_gpus(s, setup, &cpu);
+	if (!err) /* with GPUs it re-ranks, and is there to take over */
+		err = lineup_score_choose(s->ctx, cpu, &s->score);
+	return err ? err : create_on_node(s, setup);
+}
+
+static int load(struct lineup_searcher *s)
+{
+	int err = s->gpus ? lineup_searcher_load_gpus(s) : lineup_searcher_load(s);
+
+	if (err == -ENOMEM && s->gpus)
+		lineup_fail(s->ctx, err, "resident: the gallery does not fit into the devices' memory, or into what they may use of it: search it "
+			    "streamed, or leave the choice to the search, which keeps there what fits");
+	else if (err == -ENOMEM)
+		lineup_fail(s->ctx, err, "resident: the gallery needs %llu MiB, which is over the limit or not to be had: search it streamed",
+			    (unsigned long long)lineup_searcher_load_bytes(s) >> 20);
+	return err;
+}
+
 int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *user, struct lineup_searcher **searcher)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
@@ -114,25 +178,9 @@ int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_s
 	s->memory_max = setup.memory_max;
 	s->progress = setup.progress;
 	s->progress_arg = setup.progress_arg;
-	err = lineup_score_choose(ctx, setup.backend, &s->score);
-	if (err)
-		goto out;
-	err = create_workers(s);
-	if (!err)
-		err = create_selects(s, setup.probes_max, setup.candidates_max);
-	if (!err)
-		err = lineup_probe_set_init(ctx, &s->probes, (uint32_t)round_up(s->probes_max, LINEUP_PROBE_TILE), s->snapshot->dim);
-	else
-		lineup_fail(ctx, err, "search: no memory or no threads for %u threads and %u probes: %s", s->threads, setup.probes_max,
-			    strerror(-err));
-	if (!err && anything_on_disk(s->snapshot))
-		err = lineup_stream_create(s->snapshot, setup.stream_bytes, NULL, &s->stream);
-	if (!err && s->residency == LINEUP_RESIDENT) {
-		err = lineup_searcher_load(s);
-		if (err == -ENOMEM)
-			lineup_fail(ctx, err, "resident: the gallery needs %llu MiB, which is over the limit or not to be had: search it streamed",
-				    (unsigned long long)lineup_searcher_load_bytes(s) >> 20);
-	}
+	err = create(s, &setup);
+	if (!err && s->residency == LINEUP_RESIDENT)
+		err = load(s);
 out:
 	if (err) {
 		lineup_searcher_destroy(s);
@@ -147,13 +195,14 @@ void lineup_searcher_destroy(struct lineup_searcher *s)
 {
 	if (!s)
 		return;
+	lineup_gpus_destroy(s->gpus); /* which may read from the ring */
 	lineup_pool_destroy(s->pool);
 	lineup_stream_destroy(s->stream);
 	lineup_searcher_unload(s);
 	lineup_probe_set_fini(&s->probes);
 	for (uint32_t i = 0; i < s->selects_ready; i++)
 		pthread_mutex_destroy(&s->selects[i].mutex);
-	for (uint32_t i = 0; s->workers && i < s->threads; i++) {
+	for (uint32_t i = 0; s->workers && i < s->worker_count; i++) {
 		if (s->workers[i].record) /* a template, which is other people's as well */
 			explicit_bzero(s->workers[i].record, s->record_bytes);
 		if (s->workers[i].vector)
@@ -191,7 +240,7 @@ static int settle_residency(struct lineup_searcher *s, uint64_t passes)
 {
 	int err;
 
-	if (s->residency != LINEUP_RESIDENCY_AUTO || s->is_resident || s->load_refused || !s->stream || s->passes_done + passes < 2)
+	if (s->gpus || s->residency != LINEUP_RESIDENCY_AUTO || s->is_resident || s->load_refused || !s->stream || s->passes_done + passes < 2)
 		return 0;
 	err = lineup_searcher_load(s);
 	s->load_refused = err == -ENOMEM;
@@ -200,6 +249,12 @@ static int settle_residency(struct lineup_searcher *s, uint64_t passes)
 
 static void add_facts(struct lineup_searcher *s, struct lineup_search_facts *facts)
 {
+	struct lineup_gpus_facts gpus = { 0 };
+
+	if (s->gpus)
+		lineup_gpus_facts(s->gpus, &gpus);
+	facts->overflows += gpus.overflows;
+	facts->bytes_uploaded += gpus.bytes_uploaded;
 	for (uint32_t i = 0; i < s->threads; i++) {
 		facts->rows_scanned += s->workers[i].rows_scanned;
 		s->workers[i].rows_scanned = 0;
@@ -257,6 +312,26 @@ static int run_batches(struct lineup_searcher *s, const struct lineup_matrix *pr
 	return err;
 }
 
+/* Who searches now: if GPUs were lost, the CPU. */
+static void say_who(struct lineup_searcher *s, struct lineup_search_facts *facts)
+{
+	struct lineup_gpus_facts gpus;
+
+	facts->threads = s->threads;
+	facts->io = s->stream ? lineup_stream_engine(s->stream) : "memory";
+	facts->resident = s->is_resident;
+	facts->backend = s->score->name;
+	if (!s->gpus)
+		return;
+	lineup_gpus_facts(s->gpus, &gpus);
+	facts->backend = gpus.backend;
+	facts->devices = gpus.devices;
+	facts->staging = gpus.staging;
+	facts->rows_on_device = gpus.rows_retained;
+	facts->bytes_on_device = gpus.bytes_retained;
+	facts->resident = s->residency != LINEUP_STREAMED && gpus.rows_retained == s->snapshot->rows && !facts->bytes_read;
+}
+
 static double seconds_now(void)
 {
 	struct timespec t;
@@ -289,10 +364,7 @@ int lineup_search(struct lineup_searcher *s, const struct lineup_matrix *probes,
 	memcpy(f.gallery_digest, s->snapshot->digest, sizeof(f.gallery_digest));
 	f.sequence = s->snapshot->sequence;
 	f.rows = s->snapshot->rows;
-	f.threads = s->threads;
-	f.resident = s->is_resident;
-	f.backend = s->score->name;
-	f.io = s->stream ? lineup_stream_engine(s->stream) : "memory";
+	say_who(s, &f);
 	f.seconds = seconds_now() - begin;
 	*facts = f;
 	return 0;

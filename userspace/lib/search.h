@@ -7,10 +7,12 @@
 #include "score.h"
 #include "stream.h"
 #include "topk.h"
+#include "vulkan/gpu.h"
 
 enum {
 	LINEUP_K_MAX_DEFAULT = 128,
 	LINEUP_CANDIDATES_DEFAULT = 1024,
+	LINEUP_GPU_STREAM_BYTES = 96 << 20, /* of the ring where GPUs are fed from it: reading, copying and scanning each need a share */
 	LINEUP_STATE_BYTES_MAX = 64 << 20, /* of all probes' selections: fewer probes share a pass where k or candidates are many */
 };
 
@@ -48,7 +50,8 @@ struct lineup_searcher {
 	uint64_t memory_max;
 	lineup_progress_fn *progress;
 	void *progress_arg;
-	struct lineup_worker *workers;
+	struct lineup_worker *workers;   /* one a thread of the pool, then one a GPU */
+	uint32_t worker_count;
 	struct lineup_probe_set probes;
 	struct lineup_select *selects;   /* [probes_max] */
 	struct lineup_entry *entries;    /* behind all selects */
@@ -60,6 +63,8 @@ struct lineup_searcher {
 	bool is_resident;
 	bool load_refused;               /* AUTO: it did not fit */
 	uint64_t passes_done;
+	struct lineup_gpus *gpus;        /* NULL: the CPU scans */
+	atomic_bool gpus_lost;           /* in this pass */
 	/* The pass that runs. */
 	const struct lineup_search_options *options;
 	int64_t now;
@@ -82,10 +87,28 @@ uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher);
 bool lineup_searcher_fits(const struct lineup_searcher *searcher);
 void lineup_searcher_unload(struct lineup_searcher *searcher);
 
+/* search_gpu.c */
+
+/*
+ * Opens GPUs, if @setup asks for them by name, or leaves the choice and there are some: searcher->gpus. Else that stays NULL, and *@cpu is the name of the CPU's
+ * backend. -EINVAL, -ENODEV, -ENOTSUP, -ENOMEM: logged.
+ */
+int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup, const char **cpu);
+/* With the stream there, if there is one: searcher->gpus is ready, or NULL where nobody asked for it. Logs. */
+int lineup_searcher_attach_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup);
+/* Brings all rows to the GPUs, or to memory if the CPU had to take over. As lineup_searcher_load. */
+int lineup_searcher_load_gpus(struct lineup_searcher *searcher);
+void lineup_searcher_scan_on_gpus(struct lineup_searcher *searcher, const float *threshold);
+/* After a pass: true if GPUs were lost and it is to be repeated, on them or, with searcher->gpus NULL now, on the CPU. */
+bool lineup_searcher_regain(struct lineup_searcher *searcher);
+
 /* search_pass.c */
 
 /* Runs one pass for the probes in searcher->probes, re-ranks, and fills searcher->candidates and counts. */
 int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank);
+/* A row that a GPU found, as lineup_gpus_pass.survivor says: decides in float64, keeps what may still be in the result. */
+int lineup_worker_survivor(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid,
+			   double *floor);
 /* The record of @entry: in memory, or read into the worker's scratch. Valid until the worker's next. */
 int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record);
 void lineup_searcher_fail(struct lineup_searcher *searcher, int err);

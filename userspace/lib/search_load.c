@@ -95,7 +95,7 @@ int lineup_searcher_load(struct lineup_searcher *searcher)
 		searcher->progress_total = lineup_searcher_load_bytes(searcher);
 		atomic_store(&searcher->progress_bytes, 0);
 		atomic_store(&searcher->error, 0);
-		err = lineup_stream_begin(searcher->stream);
+		err = lineup_stream_begin(searcher->stream, NULL, NULL);
 		if (!err) {
 			lineup_pool_run(searcher->pool, load_thread, searcher);
 			err = atomic_load(&searcher->error);

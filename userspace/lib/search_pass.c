@@ -124,37 +124,69 @@ static float scan_threshold(double floor)
 	return f > floor ? nextafterf(f, -INFINITY) : f;
 }
 
+/* Between what bounds the score of a row lies, by the certificate of probe.h. */
+struct interval {
+	double low, high;
+};
+
+static struct interval interval_of(const struct lineup_probe_set *probes, uint32_t probe, int32_t acc, float scale, float resid)
+{
+	double estimate = (double)probes->scale[probe] * (double)scale * acc;
+	double bound = probes->c0[probe] + probes->c1[probe] * (double)resid;
+
+	return (struct interval){ estimate - bound, estimate + bound };
+}
+
+/* The selection's mutex is held. */
+static int put(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, struct interval score)
+{
+	bool full = lineup_select_put(&worker->searcher->selects[probe], entry, score.low, score.high);
+
+	return full ? rerank_probe(worker, probe) : 0;
+}
+
 /* A backend found rows of a panel that may pass: decide in float64, keep what may still be in the result. */
 static void hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const int32_t acc[LINEUP_PANEL_ROWS])
 {
 	struct lineup_worker *worker = arg;
 	struct lineup_searcher *searcher = worker->searcher;
 	const struct lineup_columns *c = &worker->columns;
-	const struct lineup_probe_set *probes = &searcher->probes;
 	struct lineup_select *select = &searcher->selects[probe];
 
 	pthread_mutex_lock(&select->mutex);
 	for (; mask; mask &= mask - 1) {
 		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = row + b;
-		double estimate = (double)probes->scale[probe] * (double)c->scale[r] * acc[b];
-		double bound = probes->c0[probe] + probes->c1[probe] * (double)c->resid[r];
+		struct interval score = interval_of(&searcher->probes, probe, acc[b], c->scale[r], c->resid[r]);
 		struct lineup_entry entry;
+		int err;
 
-		if (estimate + bound < select->floor || !eligible(worker, r))
+		if (score.high < select->floor || !eligible(worker, r))
 			continue;
 		entry.subject = c->subject[r];
 		entry.template_id = c->template_id[r];
 		entry.segment = worker->segment_index;
 		entry.row = (uint32_t)(worker->row_first + r);
-		if (lineup_select_put(select, &entry, estimate - bound, estimate + bound)) {
-			int err = rerank_probe(worker, probe);
-
-			if (err)
-				lineup_searcher_fail(searcher, err);
-		}
+		err = put(worker, probe, &entry, score);
+		if (err)
+			lineup_searcher_fail(searcher, err);
 	}
 	atomic_store_explicit(&searcher->thresholds[probe], scan_threshold(select->floor), memory_order_relaxed);
 	pthread_mutex_unlock(&select->mutex);
+}
+
+int lineup_worker_survivor(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid,
+			   double *floor)
+{
+	struct lineup_select *select = &worker->searcher->selects[probe];
+	struct interval score = interval_of(&worker->searcher->probes, probe, acc, scale, resid);
+	int err = 0;
+
+	pthread_mutex_lock(&select->mutex);
+	if (!(score.high < select->floor))
+		err = put(worker, probe, entry, score);
+	*floor = select->floor;
+	pthread_mutex_unlock(&select->mutex);
+	return err;
 }
 
 /* Scans @rows rows of @block from @row on. */
@@ -309,12 +341,9 @@ static void rerank_thread(void *arg, uint32_t thread)
 	}
 }
 
-int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank)
+static void begin_selects(struct lineup_searcher *searcher, const float *threshold)
 {
 	const struct lineup_search_options *options = searcher->options;
-	const float *threshold = options->flags & LINEUP_SEARCH_THRESHOLD ? &options->threshold : NULL;
-	double begin = seconds_now(), scanned;
-	int err;
 
 	for (uint32_t p = 0; p < searcher->probes.capacity; p++) {
 		if (p < searcher->batch)
@@ -323,13 +352,34 @@ int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan,
 	}
 	atomic_store(&searcher->unit_next, 0);
 	atomic_store(&searcher->select_next, 0);
-	err = searcher->stream ? lineup_stream_begin(searcher->stream) : 0;
+}
+
+static void scan_on_cpus(struct lineup_searcher *searcher)
+{
+	int err = searcher->stream ? lineup_stream_begin(searcher->stream, NULL, NULL) : 0;
+
 	if (err)
 		lineup_searcher_fail(searcher, err);
 	else
 		lineup_pool_run(searcher->pool, scan_thread, searcher);
 	if (searcher->stream)
 		lineup_stream_end(searcher->stream);
+}
+
+int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan, double *seconds_rerank)
+{
+	const float *threshold = searcher->options->flags & LINEUP_SEARCH_THRESHOLD ? &searcher->options->threshold : NULL;
+	unsigned long long progress = atomic_load(&searcher->progress_bytes);
+	double begin = seconds_now(), scanned;
+
+	do {
+		atomic_store(&searcher->progress_bytes, progress);
+		begin_selects(searcher, threshold);
+		if (searcher->gpus)
+			lineup_searcher_scan_on_gpus(searcher, threshold);
+		else
+			scan_on_cpus(searcher);
+	} while (lineup_searcher_regain(searcher));
 	scanned = seconds_now();
 	*seconds_scan += scanned - begin;
 	if (!lineup_searcher_failed(searcher))

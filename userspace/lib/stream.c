@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_TAKEN };
 
@@ -27,14 +28,19 @@ struct lineup_stream {
 	const struct lineup_engine *engine;
 	void *engine_state;
 	int *fds;
-	uint8_t *memory;
+	uint8_t *own;        /* the memory that was allocated for the ring */
+	uint8_t *memory;     /* where the ring is: own, or another's */
 	size_t memory_size;
+	uint64_t slot_bytes;
 	unsigned int slot_count;
 	unsigned int depth;  /* reads in flight at most */
 	struct slot *slots;
 	unsigned int *order; /* [slot_count] slots in the order of their blocks: a queue */
 	pthread_mutex_t mutex;
 	pthread_cond_t released; /* a taken slot became free */
+	lineup_stream_want_fn *want;
+	void *want_arg;
+	uint64_t bytes;      /* asked for in this pass */
 	uint64_t submitted;  /* blocks given to a slot in this pass */
 	uint64_t delivered;  /* blocks handed out */
 	unsigned int in_flight;
@@ -89,14 +95,17 @@ static int submit(struct lineup_stream *stream, unsigned int index)
 	return 0;
 }
 
-/* Moves next_segment and next_block past what is not on disk; false at the end of the pass. */
+/* Moves next_segment and next_block past what is not on disk or not wanted; false at the end of the pass. */
 static bool find_next(struct lineup_stream *stream)
 {
 	while (stream->next_segment < stream->snapshot->segment_count) {
 		const struct lineup_segment *segment = &stream->snapshot->segments[stream->next_segment];
 
-		if (!segment->blocks && stream->next_block < segment->block_count)
-			return true;
+		while (!segment->blocks && stream->next_block < segment->block_count) {
+			if (!stream->want || stream->want(stream->want_arg, stream->next_segment, stream->next_block))
+				return true;
+			stream->next_block++;
+		}
 		stream->next_segment++;
 		stream->next_block = 0;
 	}
@@ -120,6 +129,7 @@ static int refill(struct lineup_stream *stream)
 		slot->done = 0;
 		slot->retries = 0;
 		slot->buffered = segment->fd_direct < 0;
+		stream->bytes += slot->size;
 		stream->order[stream->submitted++ % stream->slot_count] = i;
 		err = submit(stream, i);
 		if (err)
@@ -174,9 +184,19 @@ static int engine_create(struct lineup_stream *stream, const struct lineup_engin
 	return err;
 }
 
+static void place_slots(struct lineup_stream *stream, uint8_t *memory)
+{
+	stream->memory = memory;
+	for (unsigned int i = 0; i < stream->slot_count; i++)
+		stream->slots[i].data = memory + i * stream->slot_bytes;
+}
+
 static int choose_engine(struct lineup_stream *stream, const struct lineup_engine *engine)
 {
-	int err = engine_create(stream, engine ? engine : &lineup_engine_uring);
+	int err;
+
+	engine = engine ? engine : stream->ctx->engine;
+	err = engine_create(stream, engine ? engine : &lineup_engine_uring);
 
 	if (err && !engine) {
 		lineup_warn_once(stream->ctx, LINEUP_ONCE_URING, "io_uring is not available here (%s): reading with pread, which is slower",
@@ -213,14 +233,14 @@ static int ring_create(struct lineup_stream *stream, uint64_t bytes)
 	if (stream->slot_count > blocks + 1)
 		stream->slot_count = (unsigned int)blocks + 1;
 	stream->depth = stream->slot_count < LINEUP_STREAM_DEPTH_MAX ? stream->slot_count : LINEUP_STREAM_DEPTH_MAX;
+	stream->slot_bytes = largest;
 	stream->memory_size = stream->slot_count * largest;
-	stream->memory = lineup_pages_alloc(stream->ctx, stream->memory_size);
+	stream->own = lineup_pages_alloc(stream->ctx, stream->memory_size);
 	stream->slots = calloc(stream->slot_count, sizeof(*stream->slots));
 	stream->order = calloc(stream->slot_count, sizeof(*stream->order));
-	if (!stream->memory || !stream->slots || !stream->order)
+	if (!stream->own || !stream->slots || !stream->order)
 		return lineup_fail(stream->ctx, -ENOMEM, "stream: no memory for a ring of %zu MiB", stream->memory_size >> 20);
-	for (unsigned int i = 0; i < stream->slot_count; i++)
-		stream->slots[i].data = stream->memory + i * largest;
+	place_slots(stream, stream->own);
 	return 0;
 }
 
@@ -260,7 +280,7 @@ void lineup_stream_destroy(struct lineup_stream *stream)
 		return;
 	if (stream->engine)
 		stream->engine->destroy(stream->engine_state);
-	lineup_pages_free(stream->memory, stream->memory_size);
+	lineup_pages_free(stream->own, stream->memory_size);
 	free(stream->order);
 	free(stream->slots);
 	free(stream->fds);
@@ -269,17 +289,20 @@ void lineup_stream_destroy(struct lineup_stream *stream)
 	free(stream);
 }
 
-int lineup_stream_begin(struct lineup_stream *stream)
+int lineup_stream_begin(struct lineup_stream *stream, lineup_stream_want_fn *want, void *want_arg)
 {
 	int err;
 
 	pthread_mutex_lock(&stream->mutex);
+	stream->want = want;
+	stream->want_arg = want_arg;
+	stream->bytes = 0;
 	stream->submitted = 0;
 	stream->delivered = 0;
 	stream->next_segment = 0;
 	stream->next_block = 0;
-	stream->error = 0;
-	err = refill(stream);
+	stream->error = stream->engine ? 0 : -EIO; /* a move that failed both ways has been told */
+	err = stream->error ? stream->error : refill(stream);
 	pthread_mutex_unlock(&stream->mutex);
 	return err;
 }
@@ -352,6 +375,15 @@ void lineup_stream_release(struct lineup_stream *stream, const struct lineup_str
 	pthread_mutex_unlock(&stream->mutex);
 }
 
+void lineup_stream_stop(struct lineup_stream *stream, int err)
+{
+	pthread_mutex_lock(&stream->mutex);
+	if (!stream->error)
+		stream->error = err;
+	pthread_cond_broadcast(&stream->released);
+	pthread_mutex_unlock(&stream->mutex);
+}
+
 void lineup_stream_end(struct lineup_stream *stream)
 {
 	pthread_mutex_lock(&stream->mutex);
@@ -371,15 +403,71 @@ void lineup_stream_end(struct lineup_stream *stream)
 
 uint64_t lineup_stream_pass_bytes(const struct lineup_stream *stream)
 {
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < stream->snapshot->segment_count; i++)
-		if (!stream->snapshot->segments[i].blocks)
-			bytes += stream->snapshot->segments[i].block_count * stream->snapshot->segments[i].shape.block_bytes;
-	return bytes;
+	return stream->bytes;
 }
 
 const char *lineup_stream_engine(const struct lineup_stream *stream)
 {
-	return stream->engine->name;
+	return stream->engine ? stream->engine->name : "none";
+}
+
+void lineup_stream_ring(const struct lineup_stream *stream, struct lineup_stream_ring *ring)
+{
+	ring->memory = stream->memory;
+	ring->slot_bytes = stream->slot_bytes;
+	ring->slot_count = stream->slot_count;
+}
+
+/* Whether the first block on disk can be read into the ring where it is now. What it holds, and other failures, are a pass's to tell. */
+static int try_read(struct lineup_stream *stream)
+{
+	const struct lineup_segment *segment;
+	struct lineup_read read = { .data = stream->memory };
+	unsigned int index;
+	int result = 0, err;
+
+	stream->want = NULL;
+	stream->next_segment = 0;
+	stream->next_block = 0;
+	if (!find_next(stream))
+		return 0;
+	segment = &stream->snapshot->segments[stream->next_segment];
+	read.file = 2 * stream->next_segment + (segment->fd_direct < 0);
+	read.size = (uint32_t)segment->shape.block_bytes;
+	read.offset = block_offset(segment, 0);
+	err = stream->engine->submit(stream->engine_state, &read);
+	if (!err)
+		err = stream->engine->wait(stream->engine_state, &index, &result);
+	return err ? err : result == -EFAULT || result == -EOPNOTSUPP ? result : 0;
+}
+
+static int start_at(struct lineup_stream *stream, const struct lineup_engine *engine, uint8_t *memory)
+{
+	if (stream->engine)
+		stream->engine->destroy(stream->engine_state);
+	stream->engine = NULL;
+	place_slots(stream, memory);
+	return engine_create(stream, engine);
+}
+
+int lineup_stream_move(struct lineup_stream *stream, void *memory)
+{
+	const struct lineup_engine *engine = stream->engine;
+	uint8_t *before = stream->memory, *to = memory ? memory : stream->own;
+	int err, err_back;
+
+	if (to == before)
+		return 0;
+	err = start_at(stream, engine, to);
+	if (!err && memory)
+		err = try_read(stream);
+	if (!err) {
+		if (before == stream->own) /* not used for now: its pages go back to the kernel */
+			madvise(stream->own, stream->memory_size, MADV_DONTNEED);
+		return 0;
+	}
+	err_back = memory ? start_at(stream, engine, before) : err;
+	if (err_back)
+		lineup_fail(stream->ctx, err_back, "stream: cannot start reading again: %s", strerror(-err_back));
+	return err;
 }

@@ -57,14 +57,17 @@ struct lineup_stream_block {
 struct lineup_stream;
 
 /*
- * A stream over those segments of @snapshot that are on disk. @engine NULL: io_uring, else pread, with a warning once. All memory is allocated here:
+ * A stream over those segments of @snapshot that are on disk. @engine NULL: the context's, or io_uring, else pread, with a warning once. All memory is allocated here:
  * @bytes for the ring (0: the default). @snapshot is borrowed.
  */
 int lineup_stream_create(struct lineup_snapshot *snapshot, uint64_t bytes, const struct lineup_engine *engine, struct lineup_stream **stream);
 void lineup_stream_destroy(struct lineup_stream *stream);
 
-/* Starts a pass; the one before must have ended. One thread. */
-int lineup_stream_begin(struct lineup_stream *stream);
+/* Which blocks a pass is about, asked once a block under the stream's mutex: the same answers throughout the pass. */
+typedef bool lineup_stream_want_fn(void *arg, uint32_t segment, uint64_t block);
+
+/* Starts a pass over the blocks that @want (NULL: every block) says yes to; the one before must have ended. One thread. */
+int lineup_stream_begin(struct lineup_stream *stream, lineup_stream_want_fn *want, void *want_arg);
 /*
  * Takes the next block, read but not verified (lineup_stream_verify). Any thread. After an error, every later call returns it too. Each block taken is
  * released once, by any thread.
@@ -72,10 +75,30 @@ int lineup_stream_begin(struct lineup_stream *stream);
 int lineup_stream_next(struct lineup_stream *stream, struct lineup_stream_block *block);
 int lineup_stream_verify(struct lineup_stream *stream, const struct lineup_stream_block *block); /* -EBADMSG, logged; any thread */
 void lineup_stream_release(struct lineup_stream *stream, const struct lineup_stream_block *block);
+/* Makes every later call of next return @err, and those that wait now; no more reads are begun. Any thread, during a pass. */
+void lineup_stream_stop(struct lineup_stream *stream, int err);
 /* Ends a pass, early or not, after all taken blocks are released: waits for the reads still in flight. One thread. */
 void lineup_stream_end(struct lineup_stream *stream);
 
-uint64_t lineup_stream_pass_bytes(const struct lineup_stream *stream); /* that one pass reads */
+uint64_t lineup_stream_pass_bytes(const struct lineup_stream *stream); /* that the last pass has asked for */
 const char *lineup_stream_engine(const struct lineup_stream *stream);
+
+/*
+ * Where blocks lie, for a device that reads them from there: slot_count slots of slot_bytes each, from @memory on, which has room up to the next multiple
+ * of 2 MiB. Each block of a pass lies at the beginning of its .slot. Valid until destroy or lineup_stream_move.
+ */
+struct lineup_stream_ring {
+	uint8_t *memory;
+	uint64_t slot_bytes;
+	unsigned int slot_count;
+};
+
+void lineup_stream_ring(const struct lineup_stream *stream, struct lineup_stream_ring *ring);
+/*
+ * Reads into @memory from now on, which must have the ring's size, be aligned to pages and stay until the next move or destroy; NULL: back into memory of
+ * its own. Between passes. A read shows that the kernel can: -EFAULT and the like, silent, if it cannot; the stream is then where it was. An error of
+ * going back is logged and leaves a stream that can only be destroyed.
+ */
+int lineup_stream_move(struct lineup_stream *stream, void *memory);
 
 #endif

@@ -65,7 +65,7 @@ with open(out + "/block", "wb") as f:
     f.write(block)
 END
 
-"$here/vm.sh" -k "/boot/vmlinuz-$release" -v "$release" -m "vivid:n_devs=1" -M 1536M -t 300 \
+"$here/vm.sh" -k "/boot/vmlinuz-$release" -v "$release" -m "vivid:n_devs=1" -M 1536M -t 900 \
 	-f "$out/files/* $out/module/kmod/lineup.ko $out/module/kmod/samples/educap.ko $here/capture_guest.sh" \
 	-c "COMPLAINTS='$complaints' sh ./capture_guest.sh" -- -device edu >"$out/console" 2>&1 || true
 sed -n '/^VM:/!p' "$out/console"

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Submissions: recorded one after the other, each as long as a watchdog likes it, by what the last ones took.
+#include <time.h>
+
+#include "pass.h"
+
+enum { NS_MS = 1000000, MEASURE_NS_MIN = 2 * NS_MS };
+
+static const uint64_t second_ns = 1000000000;
+
+uint64_t gpu_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * second_ns + (uint64_t)t.tv_nsec;
+}
+
+int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value)
+{
+	uint64_t silence_ns = gpu->gpus->ctx->gpu_test.silence_ms * (uint64_t)NS_MS, waited_ns = 0;
+	int err = -ETIMEDOUT;
+
+	silence_ns = silence_ns ? silence_ns : GPU_SILENCE_S * second_ns;
+	for (; err == -ETIMEDOUT && waited_ns < silence_ns; waited_ns += second_ns)
+		err = lineup_vk_wait(gpu->device, queue, value, silence_ns < second_ns ? silence_ns : second_ns);
+	if (err != -ETIMEDOUT)
+		return err;
+	/* What it still does cannot be known: nothing it may touch is freed. */
+	atomic_store(&gpu->hung, true);
+	if (!atomic_exchange(&gpu->device->lost, true))
+		lineup_warn(gpu->gpus->ctx, "%s: no answer for %llu s: it counts as lost", gpu->device->info.name,
+			    (unsigned long long)(silence_ns / second_ns));
+	return -ENODEV;
+}
+
+/*
+ * What a wait for @s tells of the device's rate. Where the wait took time, the device has just finished; where it did not, it may have done so
+ * long ago, and the rate is a lower bound.
+ */
+static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited)
+{
+	double *rate = &gpu->rate[gpu->layout.probes <= LINEUP_GPU_GEMV_PROBES];
+	uint64_t now = gpu_now_ns(), begun = s->begun_ns;
+	double took, seen;
+
+	if (waited && gpu->finished_ns > begun)
+		begun = gpu->finished_ns;
+	gpu->finished_ns = now;
+	took = (double)(now - begun + 1);
+	seen = (double)s->products * NS_MS / took;
+	if (!waited || took < MEASURE_NS_MIN)
+		*rate = seen > *rate ? seen : *rate;
+	else
+		*rate = (*rate + seen) / 2;
+}
+
+static int submission_wait(struct gpu *gpu, struct gpu_submission *s)
+{
+	bool waited;
+	int err;
+
+	if (!s->value)
+		return 0;
+	err = lineup_vk_wait(gpu->device, &gpu->device->compute, s->value, 0);
+	waited = err == -ETIMEDOUT;
+	if (waited)
+		err = gpu_wait(gpu, &gpu->device->compute, s->value);
+	if (!err)
+		measure(gpu, s, waited);
+	s->value = 0;
+	return err;
+}
+
+int gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands)
+{
+	struct gpu_submission *s = &gpu->submissions[gpu->submission_next];
+	int err;
+
+	if (!gpu->open) {
+		err = submission_wait(gpu, s);
+		if (!err)
+			err = lineup_vk_begin(gpu->device, &s->commands);
+		if (err)
+			return err;
+		lineup_vk_barrier(gpu->device, &s->commands); /* after what earlier submissions wrote */
+		s->products = 0;
+		gpu->open = s;
+		gpu->submission_next = (gpu->submission_next + 1) % GPU_SUBMISSIONS;
+	}
+	*commands = &gpu->open->commands;
+	return 0;
+}
+
+int gpu_submit(struct gpu *gpu, uint64_t *value)
+{
+	struct gpu_submission *s = gpu->open;
+	int err;
+
+	*value = gpu->device->compute.submitted;
+	if (!s)
+		return 0;
+	gpu->open = NULL;
+	err = lineup_vk_submit(gpu->device, &gpu->device->compute, &s->commands, gpu->after, gpu->after_value, &s->value);
+	gpu->after = NULL;
+	if (err) {
+		s->value = 0;
+		return err;
+	}
+	s->begun_ns = gpu_now_ns();
+	*value = s->value;
+	return 0;
+}
+
+int gpu_submit_and_wait(struct gpu *gpu)
+{
+	struct gpu_submission *s = gpu->open;
+	uint64_t value;
+	int err = gpu_submit(gpu, &value);
+
+	if (err)
+		return err;
+	return s ? submission_wait(gpu, s) : gpu_wait(gpu, &gpu->device->compute, value);
+}
