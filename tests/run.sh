@@ -326,6 +326,7 @@ stages_include_only_stages_to_their_left()
 		score
 		topk
 		params vulkan/vk vulkan/api vulkan/find vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/cache vulkan/pipeline vulkan/select
+		vulkan/frame
 		vulkan/kernels vulkan/shaders vulkan/rates
 		vulkan/devices
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
