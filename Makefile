@@ -12,9 +12,12 @@
 #	VULKAN=auto | 1 | 0	with or without GPUs; auto: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
-#	PREFIX=/usr/local LIBDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
+#	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
+#	PREFIX=/usr/local LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
 #	BENCH_FLAGS=		options for `lineup bench` in `make bench`
+#	KVER=release KDIR=dir	the kernel for `make kmod`, by its release or by where its headers are (uname -r, /lib/modules/$(KVER)/build)
+#	KFLAGS="W=1 C=2"	what else the kernel's own build is told
 #
 # A change of any of them rebuilds what depends on it.
 
@@ -22,6 +25,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -50,7 +54,7 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
 # The program knows the library by lineup.h only.
-INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib)
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
@@ -61,6 +65,19 @@ VERSION := $(SOVERSION).$(call VERSION_PART,MINOR).$(call VERSION_PART,PATCH)
 # The NEON backend's intrinsics need its instructions on the command line (clang 14 has no other way); whether the CPU has them is asked at run time.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 $(BUILD)/userspace/lib/score_neon.o: ARCH := $(if $(filter aarch64-%,$(MACHINE)),-march=armv8.2-a+dotprod)
+
+# Optional parts of the capture stage, built where a program that uses their library links.
+HASH := \#
+LINKS = $(shell printf "$(HASH)include <$(1)>\nint main(void) { return !$(2); }\n" | $(CC) $(CPPFLAGS) $(3) -x c - $(4) -o /dev/null 2>/dev/null && echo 1)
+ifndef EXTRACTORS
+EXTRACTORS := $(call LINKS,seccomp.h,seccomp_init(0),,-lseccomp)
+endif
+ifndef DRM
+DRM := $(call LINKS,xf86drm.h,drmAvailable(),-I/usr/include/libdrm,-ldrm)
+endif
+CAPTURE_FLAGS := $(if $(filter 1,$(EXTRACTORS)),-DLINEUP_HAVE_EXTRACTORS) $(if $(filter 1,$(DRM)),-DLINEUP_HAVE_DRM -I/usr/include/libdrm)
+$(BUILD)/userspace/lib/capture_drm.o $(BUILD)/userspace/lib/extractor.o: ARCH := $(CAPTURE_FLAGS)
+$(BUILD)/userspace/lib/extractor_process.o: ARCH := -DLINEUP_EXTRACTOR_DIR='"$(LIBEXECDIR)/lineup"'
 
 # GPUs: Vulkan's loader is opened at run time, so its headers are all that is needed of it. Without: stubs.c alone.
 GLSLANG ?= glslangValidator
@@ -83,7 +100,7 @@ $(BUILD)/userspace/lib/vulkan/%.o $(BUILD)/tests/unit/test_vulkan_%.o: INCLUDE +
 # What `lineup info --build` says of it.
 $(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
 
-LIB_LIBS := -luring -lsodium $(if $(VULKAN_ON),-ldrm -lnuma) -lm
+LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
 # Tests of what is not built in are not built either.
@@ -106,6 +123,9 @@ COMPLETION := $(wildcard userspace/completion/lineup)
 STATIC := $(BUILD)/liblineup.a
 SHARED := $(BUILD)/liblineup.so.$(VERSION)
 PROGRAM := $(if $(CLI_OBJ),$(BUILD)/lineup)
+PLUGINS := $(addprefix $(BUILD)/extractors/,inband.so pattern.so)
+EXTRACT := $(if $(filter 1,$(EXTRACTORS)),$(BUILD)/extractors/lineup-extract $(PLUGINS))
+TEST_PLUGINS := $(if $(EXTRACT),$(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/plugins/*.c)))
 
 # For the targets that build and then run: all CPUs, unless make was told already.
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
@@ -115,7 +135,7 @@ Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
 endif
 
-all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM)
+all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(EXTRACT)
 
 help:
 	@echo 'make           build the library and the program into $(BUILD)/'
@@ -126,6 +146,7 @@ help:
 	@echo 'make bench-programs   build the programs of tests/bench; `make bench-peers` those that need other engines'
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
 	@echo 'make install   into $$(DESTDIR)$(PREFIX); `make uninstall` takes it away again'
+	@echo 'make kmod      build the kernel module for KVER ($(KVER)); `make kmod-install`, `make kmod-uninstall`, `make kmod-dkms`'
 	@echo 'make setup     install the Debian packages that building needs; `packaging/setup.sh gpu` those for GPUs'
 	@echo 'make clean     remove $(BUILD)/'
 	@echo 'The knobs are at the top of the Makefile.'
@@ -148,7 +169,7 @@ check:
 unit: unit-programs
 	$(Q)set -e; for t in $(UNIT); do echo "$$t"; $$t; done
 
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(EXTRACT) $(TEST_PLUGINS)
 
 bench: all
 	$(BUILD)/lineup bench $(BENCH_FLAGS)
@@ -173,7 +194,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
 HEADERS = liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev \
 	$(if $(VULKAN_ON),vulkan/vulkan_core:libvulkan-dev xf86drm:libdrm-dev numa:libnuma-dev)
 $(BUILD)/flags: FORCE
@@ -231,6 +252,22 @@ $(SHARED): $(LIB_OBJ) userspace/lib/liblineup.map
 	@ln -sf $(notdir $@) $(BUILD)/liblineup.so.$(SOVERSION)
 	@ln -sf liblineup.so.$(SOVERSION) $(BUILD)/liblineup.so
 
+# The process of extractors, and plug-ins: without the sanitizers, whose system calls the sandbox forbids. The library's files are compiled for them again.
+EXTRACTOR_HDR := $(wildcard userspace/include/*.h userspace/extractors/*.h) $(addprefix userspace/lib/,extractor.h inband.h internal.h)
+$(BUILD)/extractors/inband.so: userspace/extractors/plugin_inband.c userspace/lib/inband.c userspace/lib/crc32c.c
+$(BUILD)/extractors/pattern.so: userspace/extractors/plugin_pattern.c
+$(BUILD)/extractors/lineup-extract: userspace/extractors/main.c userspace/extractors/sandbox.c
+$(TEST_PLUGINS): $(BUILD)/tests/plugins/%.so: tests/plugins/%.c
+$(EXTRACT) $(TEST_PLUGINS): SANITIZE_FLAGS :=
+$(EXTRACT) $(TEST_PLUGINS): $(EXTRACTOR_HDR) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)$(COMPILE) $(if $(filter %.so,$@),-shared,-pie) $(HARDEN_LINK) $(LDFLAGS) $(filter %.c,$^) $(if $(filter %.so,$@),,-lseccomp -ldl) -o $@
+
+# Where things will be, for the one file that is compiled with it.
+$(BUILD)/userspace/lib/extractor_process.o: $(BUILD)/dirs
+$(BUILD)/dirs: FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(LIBEXECDIR)' >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
 $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
 
@@ -260,14 +297,16 @@ $(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
 	@mkdir -p $(@D)
 	$(call SAY,CXX,$@)$(CXX) -std=c++17 -fopenmp -pthread $(INCLUDE) $(CPPFLAGS) $(CFLAGS) $< $(STATIC) -lfaiss -lopenblas $(LIB_LIBS) $(LDFLAGS) -o $@
 
-INSTALLED = $(BINDIR)/lineup $(INCLUDEDIR)/lineup.h $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
+PUBLIC := lineup.h lineup-extractor.h lineup-inband.h
+INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(PUBLIC)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
 	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
 
 install: all
 	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
 	$(Q)$(INSTALL) -m 755 $(BUILD)/lineup '$(DESTDIR)$(BINDIR)/lineup'
-	$(Q)$(INSTALL) -m 644 userspace/include/lineup.h '$(DESTDIR)$(INCLUDEDIR)/lineup.h'
+	$(Q)set -e; for h in $(PUBLIC); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
+	$(Q)set -e; for e in $(EXTRACT); do $(INSTALL) -m 755 $$e '$(DESTDIR)$(LIBEXECDIR)'/lineup/$${e##*/}; done
 	$(Q)$(INSTALL) -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)/liblineup.a'
 	$(Q)$(INSTALL) -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/liblineup.so.$(VERSION)'
 	$(Q)ln -sf liblineup.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/liblineup.so.$(SOVERSION)'
@@ -280,6 +319,47 @@ install: all
 uninstall:
 	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
 
+# ---- the kernel module ----
+
+# Objects of two kernels must not meet, so each has a copy of the sources. The kernel's build is another world: it is told nothing of
+# the knobs above but KFLAGS.
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+KMOD := $(BUILD)/kmod-$(KVER)
+KMOD_DIR := /lib/modules/$(KVER)/updates
+KMOD_DKMS := /usr/src/lineup-$(VERSION)
+KMOD_INSTALLED = $(KMOD_DIR)/lineup.ko $(INCLUDEDIR)/linux/lineup.h /usr/lib/udev/rules.d/70-lineup.rules /usr/lib/sysusers.d/lineup.conf
+
+kmod:
+	@[ -d '$(KDIR)' ] || { echo 'lineup: no kernel headers in $(KDIR) (Debian: linux-headers-$(KVER)); KVER= names another kernel' >&2; exit 1; }
+	$(Q)mkdir -p $(KMOD)
+	$(Q)cp -pru Kbuild kmod $(KMOD)/
+	$(Q)env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -j$$(nproc) -C '$(KDIR)' M='$(abspath $(KMOD))' $(KFLAGS) modules
+
+kmod-files:
+	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(KMOD_INSTALLED))))
+	$(Q)$(INSTALL) -m 644 kmod/uapi/linux/lineup.h '$(DESTDIR)$(INCLUDEDIR)/linux/lineup.h'
+	$(Q)$(INSTALL) -m 644 packaging/lineup.rules '$(DESTDIR)/usr/lib/udev/rules.d/70-lineup.rules'
+	$(Q)$(INSTALL) -m 644 packaging/lineup.sysusers '$(DESTDIR)/usr/lib/sysusers.d/lineup.conf'
+	$(Q)[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v systemd-sysusers >/dev/null || systemd-sysusers lineup.conf
+
+kmod-install: kmod kmod-files
+	$(Q)$(INSTALL) -m 644 $(KMOD)/kmod/lineup.ko '$(DESTDIR)$(KMOD_DIR)/lineup.ko'
+	$(Q)[ -n '$(DESTDIR)' ] || depmod -a '$(KVER)'
+
+kmod-dkms: kmod-files
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(KMOD_DKMS)'
+	$(Q)cp -r Kbuild kmod LICENSES '$(DESTDIR)$(KMOD_DKMS)/'
+	$(Q)sed 's/@VERSION@/$(VERSION)/' packaging/dkms.conf.in >'$(DESTDIR)$(KMOD_DKMS)/dkms.conf'
+	@echo 'next: dkms install lineup/$(VERSION)'
+
+kmod-uninstall:
+	$(Q)rm -f $(foreach f,$(KMOD_INSTALLED),'$(DESTDIR)$(f)')
+	$(Q)rm -rf '$(DESTDIR)$(KMOD_DKMS)'
+	$(Q)[ -n '$(DESTDIR)' ] || depmod -a '$(KVER)'
+
+# ---- the end of it ----
+
 clean:
 	$(Q)rm -rf $(BUILD)
 
@@ -289,4 +369,5 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE \
+	kmod kmod-files kmod-install kmod-dkms kmod-uninstall

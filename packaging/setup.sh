@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian packages that packaging/packages.txt lists for the purposes named (build gpu test cross bench), if any is missing.
+# Installs the Debian packages that packaging/packages.txt lists for the purposes named (build gpu test cross kernel bench), if any is missing.
 set -eu
 
 cd "$(dirname "$0")"

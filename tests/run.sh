@@ -39,6 +39,9 @@ stages="
 	the_matrix_rewriter_refuses_what_it_does_not_know
 	install_and_uninstall_leave_nothing_behind
 	a_consumer_links_shared_and_static
+	kernel_module_builds_without_warnings
+	kernel_module_has_the_kernels_style
+	kernel_module_installs_and_uninstalls
 	unit_tests
 	integration_tests
 	vulkan_tests_under_validation_layers
@@ -51,7 +54,7 @@ stages="
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
-many=" unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+many=" kernel_module_builds_without_warnings unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ inside_git()
 
 packages_are_installed()
 {
-	packaging/setup.sh build gpu test cross
+	packaging/setup.sh build gpu test cross kernel
 }
 
 # The first line of every file; the second where the first is #!. Data that cannot hold one is described in tests/data/README.md.
@@ -272,7 +275,7 @@ every_file_names_its_licence()
 		LICENSES/* | tests/data/*.npy | tests/data/*.csv | tests/fuzz/corpus/*) continue ;;
 		esac
 		[ -s "$file" ] || continue
-		if ! head -n 2 "$file" | grep -q 'SPDX-License-Identifier: [A-Z]'; then
+		if ! head -n 2 "$file" | grep -q 'SPDX-License-Identifier: [(A-Z]'; then
 			echo "$file: no SPDX line"
 			bad=1
 		fi
@@ -316,12 +319,14 @@ stages_include_only_stages_to_their_left()
 {
 	local row="
 		lineup internal io ctx memory crc32c half pool
+		capture lineup-extractor lineup-inband extractor inband
 		probe source vectors subjects when
 		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
 		stream
 		score
 		topk
 		params vulkan/vk vulkan/api vulkan/find vulkan/device vulkan/drm vulkan/memory vulkan/command vulkan/cache vulkan/pipeline vulkan/select
+		vulkan/frame
 		vulkan/kernels vulkan/shaders vulkan/rates
 		vulkan/devices
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
@@ -582,6 +587,99 @@ a_consumer_links_shared_and_static()
 	gcc -Wall -Wextra -Werror -static tests/integration/consumer.c -o "$dir/static" $(pkg-config --static --cflags --libs liblineup)
 	"$dir/static" "$dir/gallery-static"
 	rm -rf "$dir"
+}
+
+# ---- the kernel module ------------------------------------------------------------------------------------------------------
+
+# The two kernels that are supported, by the releases whose headers are here.
+kernel_releases()
+{
+	local version dir found
+
+	for version in 6.1 6.12; do
+		found=
+		for dir in /lib/modules/"$version".*/build; do
+			[ ! -d "$dir/" ] || found=$dir
+		done
+		echo "$version $(basename "$(dirname "${found:-/none/none}")")"
+	done
+}
+
+# With the kernel's own extra warnings and sparse. A warning is one that names our files, or comes from modpost.
+kernel_module_builds_without_warnings()
+{
+	local stage=${FUNCNAME[0]} version release log
+
+	while read -r version release; do
+		log=$out/$stage.$version.log
+		if [ "$release" = none ]; then
+			record skipped "$stage/$version" "no headers of a $version kernel in /lib/modules (Debian: packaging/packages.txt)"
+			continue
+		fi
+		rm -rf "$out/kmod-$release"
+		if make BUILD="$out" KVER="$release" KFLAGS="W=1 C=2" kmod >"$log" 2>&1 && [ -s "$out/kmod-$release/kmod/lineup.ko" ] &&
+			! grep -E 'warning:|WARNING:|error:' "$log" && grep -q 'CHECK .*kmod/pool.c' "$log"; then
+			record passed "$stage/$version"
+		else
+			tail -n 40 "$log" | sed 's/^/    /'
+			record failed "$stage/$version" "see $log"
+		fi
+	done < <(kernel_releases)
+}
+
+# compat.h compares versions, which checkpatch would rather not see anywhere; a trace header has a form of its own.
+kernel_module_has_the_kernels_style()
+{
+	local source checkpatch file ignore files
+
+	[ -x tests/kselftest/vm/source.sh ] || skip "tests/kselftest/vm/source.sh is not here to unpack checkpatch"
+	source=$(tests/kselftest/vm/source.sh parts)
+	checkpatch=$source/scripts/checkpatch.pl
+	mapfile -t files < <(tracked_files | grep '^kmod/.*\.[ch]$')
+	[ "${#files[@]}" -gt 10 ]
+	for file in "${files[@]}"; do
+		ignore=NONE
+		case $file in
+		*/compat.h) ignore=LINUX_VERSION_CODE,CONSTANT_COMPARISON ;;
+		*/trace.h) ignore=PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE ;;
+		esac
+		perl "$checkpatch" --no-tree --strict --quiet --max-line-length=100 --ignore "$ignore" -f "$file"
+	done
+	if grep -nE 'LINUX_VERSION_CODE|KERNEL_VERSION' "${files[@]}" | grep -v '^kmod/compat\.h:'; then
+		echo "only compat.h names a version"
+		return 1
+	fi
+}
+
+kernel_module_installs_and_uninstalls()
+{
+	local dir release
+
+	release=$(kernel_releases | awk '$2 != "none" { print $2; exit }')
+	[ -n "$release" ] || skip "no kernel headers in /lib/modules"
+	dir=$(mktemp -d)
+	make BUILD="$out" KVER="$release" DESTDIR="$dir" PREFIX=/usr kmod-install kmod-dkms
+	cmp kmod/uapi/linux/lineup.h "$dir/usr/include/linux/lineup.h"
+	[ -s "$dir/lib/modules/$release/updates/lineup.ko" ]
+	[ -s "$dir/usr/lib/udev/rules.d/70-lineup.rules" ]
+	[ -s "$dir/usr/lib/sysusers.d/lineup.conf" ]
+	# What DKMS is given builds as DKMS would build it.
+	# shellcheck disable=SC2034 # dkms.conf uses it
+	(
+		dkms_tree=$dir/dkms kernel_source_dir=/lib/modules/$release/build
+		# shellcheck disable=SC1090
+		. "$dir"/usr/src/lineup-*/dkms.conf
+		mkdir -p "$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION"
+		mv "$dir/usr/src/lineup-$PACKAGE_VERSION" "$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build"
+		${MAKE[0]}
+		[ -s "$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build/${BUILT_MODULE_LOCATION[0]}/${BUILT_MODULE_NAME[0]}.ko" ]
+		rm -rf "$dkms_tree"
+	)
+	make BUILD="$out" KVER="$release" DESTDIR="$dir" PREFIX=/usr kmod-uninstall
+	find "$dir" -type f -o -type l >"$dir.left"
+	cat "$dir.left"
+	[ ! -s "$dir.left" ]
+	rm -rf "$dir" "$dir.left"
 }
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------

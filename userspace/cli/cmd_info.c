@@ -67,13 +67,15 @@ static int print_build(struct cli *cli, unsigned int format)
 			printf("optional parts  Vulkan, with the headers of %s\n", vulkan);
 		else
 			printf("optional parts  none are built in: Vulkan no\n");
+		printf("extractors      %s\nDRM import      %s\n", lineup_extractor_support(), lineup_frame_drm_support());
 		json_decref(b.array);
 	} else {
 		lineup_backends(show_backend, &b);
-		build = json_pack("{s:s, s:i, s:s, s:o, s:{s:b, s:s*}, s:s, s:s, s:{s:b, s:s*}}", "version", lineup_version(), "format",
+		build = json_pack("{s:s, s:i, s:s, s:o, s:{s:b, s:s*}, s:s, s:s, s:{s:b, s:s*, s:b, s:b}}", "version", lineup_version(), "format",
 				  (int)LINEUP_FORMAT_VERSION, "compiler", __VERSION__, "backends", b.array, "io_uring", "available",
 				  !why_not, "reason", why_not, "libsodium", sodium_version_string(), "jansson", JANSSON_VERSION,
-				  "optional", "vulkan", vulkan[0] != 0, "vulkan_headers", vulkan[0] ? vulkan : NULL);
+				  "optional", "vulkan", vulkan[0] != 0, "vulkan_headers", vulkan[0] ? vulkan : NULL,
+				  "extractors", !strcmp(lineup_extractor_support(), "yes"), "drm", !strcmp(lineup_frame_drm_support(), "yes"));
 		status = cli_print_json(cli, build);
 	}
 	return status ? status : cli_flush(cli, NULL);

@@ -31,6 +31,7 @@ static const struct command {
 } commands[] = {
 	{ "enrol", "enroll", cmd_enrol, "add templates to a gallery, which is created if need be" },
 	{ "search", NULL, cmd_search, "find the best candidates for each probe (1:N)" },
+	{ "capture", NULL, cmd_capture, "search the faces in a device's frames as they come" },
 	{ "verify", NULL, cmd_verify, "score each probe against one subject (1:1)" },
 	{ "delete", NULL, cmd_delete, "delete a subject or one template" },
 	{ "compact", NULL, cmd_compact, "remove deleted templates from the disk" },
@@ -38,6 +39,7 @@ static const struct command {
 	{ "check", NULL, cmd_check, "read and verify every byte of a gallery" },
 	{ "export", NULL, cmd_export, "write a gallery's templates to files" },
 	{ "devices", NULL, cmd_devices, "list the GPUs that searches can use" },
+	{ "pool", NULL, cmd_pool, "show the kernel module's frame pools and quota" },
 	{ "bench", NULL, cmd_bench, "measure speed beside the limits of this machine" },
 };
 

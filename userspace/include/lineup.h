@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole public interface of liblineup, in the order of its stages: context, probe (vectors, subjects), gallery, search. */
+/* The whole public interface of liblineup, in the order of its stages: context, capture, extractor, probe (vectors, subjects), gallery, search. */
 #ifndef LINEUP_H
 #define LINEUP_H
 
@@ -23,7 +23,7 @@ extern "C" {
  * - *_destroy, *_close and *_abort accept NULL.
  * - An object may be used by one thread at a time, and by different threads one after the other. A context may be used by
  *   all threads at once. A gallery opened for reading may be shared by any number of searchers, each in its own thread.
- * - The library never prints, exits, aborts, starts a process or installs a signal handler.
+ * - The library never prints, exits, aborts or installs a signal handler, and starts no process but an extractor's.
  * - Text is UTF-8. Times are seconds since 1970-01-01T00:00:00Z. Sizes are bytes.
  */
 
@@ -79,6 +79,244 @@ void lineup_ctx_destroy(struct lineup_ctx *ctx);
 
 /* "0.1.0"; static. */
 const char *lineup_version(void);
+
+/* ---- capture: frames, and devices that fill them ------------------------------------------------------------------------- */
+
+struct lineup_frames; /* a pool of frames */
+struct lineup_frame;  /* pinned memory of one image, as a dma-buf where there is such a thing */
+
+enum lineup_frames_kind {
+	LINEUP_FRAMES_AUTO = 0,    /* the first of the following that this machine has, with a warning if it is not the first */
+	LINEUP_FRAMES_MODULE = 1,  /* lineup.ko, /dev/lineup: reserved up front, wiped on return, under a quota, near a NUMA node */
+	LINEUP_FRAMES_UDMABUF = 2, /* a memfd that /dev/udmabuf makes a dma-buf */
+	LINEUP_FRAMES_HEAP = 3,    /* /dev/dma_heap/system; its mappings cannot be read into by O_DIRECT or io_uring */
+	LINEUP_FRAMES_MEMORY = 4,  /* a memfd: no dma-buf, so no device fills it; never taken by a capture */
+	LINEUP_FRAMES_DEVICE = 5,  /* the V4L2 device's own buffers; only lineup_capture_open makes them */
+};
+
+enum lineup_frames_flags {
+	LINEUP_FRAMES_CONTIGUOUS = 1 << 0, /* each frame one run of physical memory; the following need the module */
+	LINEUP_FRAMES_UNCACHED = 1 << 1,   /* write-combined: slow for the CPU to read */
+	LINEUP_FRAMES_SHMEM = 1 << 2,      /* so that Linux 6.1 registers them as io_uring buffers */
+	LINEUP_FRAMES_SYNC_CHECK = 1 << 3, /* accesses outside a bracket are counted; slow, for development */
+	LINEUP_FRAMES_ON_NODE = 1 << 4,    /* use .node */
+};
+
+struct lineup_frames_options {
+	uint32_t size;
+	enum lineup_frames_kind kind;
+	uint64_t frame_bytes;  /* required; rounded up to whole pages */
+	uint32_t count;        /* 0: 8 */
+	uint32_t flags;        /* enum lineup_frames_flags */
+	int32_t node;          /* NUMA node */
+	uint32_t dma_bits;     /* address bits that the devices reach; 0: 64 */
+};
+
+/*
+ * Reserves the frames. The message names what was refused, and by what. Errors: -EINVAL, -E2BIG (limits), -ENOTSUP (this kind is not on this machine, or
+ * has not these flags), -EACCES, -EDQUOT (the user's RLIMIT_MEMLOCK), -ENOMEM (the module's max_bytes, the memory cgroup, memory).
+ */
+int lineup_frames_create(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames);
+/* All its frames must have been put. Who else has a descriptor of a frame keeps that frame alive. */
+void lineup_frames_destroy(struct lineup_frames *frames);
+enum lineup_frames_kind lineup_frames_kind(const struct lineup_frames *frames);
+/* "lineup.ko", "udmabuf", "dma-heap", "memfd", "device"; static. */
+const char *lineup_frames_kind_name(enum lineup_frames_kind kind);
+
+/* Takes a free frame. -EAGAIN, silently: there is none. -ENODEV: the pool was revoked. */
+int lineup_frame_take(struct lineup_frames *frames, struct lineup_frame **frame);
+/* Gives a frame back; NULL is nothing. Its mapping and its descriptor, unless duplicated, are gone with it. */
+void lineup_frame_put(struct lineup_frame *frame);
+/* Its descriptor, borrowed: a dma-buf, or a memfd with LINEUP_FRAMES_MEMORY; -1: it has none. */
+int lineup_frame_fd(const struct lineup_frame *frame);
+uint64_t lineup_frame_bytes(const struct lineup_frame *frame);
+/* Maps it, once: the mapping stays until the put. What the frame holds stays out of core dumps. -ENODEV: revoked. */
+int lineup_frame_map(struct lineup_frame *frame, void **data);
+
+enum lineup_frame_access { LINEUP_FRAME_READ = 1, LINEUP_FRAME_WRITE = 2 };
+
+/* A bracket around each access by the CPU through a mapping; @access is what is done in it. -ENODEV: revoked, a mapping raises SIGBUS. */
+int lineup_frame_begin(struct lineup_frame *frame, uint32_t access);
+int lineup_frame_end(struct lineup_frame *frame, uint32_t access);
+
+/*
+ * Imports the frame into the DRM device open as @drm (PRIME); the caller closes *@handle with lineup_frame_drm_close. -ENOTSUP: this build is without
+ * libdrm, the frame is no dma-buf, or the device imports none.
+ */
+int lineup_frame_drm(struct lineup_frame *frame, int drm, uint32_t *handle);
+void lineup_frame_drm_close(int drm, uint32_t handle);
+/* Whether this build has it: "yes", or why not; static. */
+const char *lineup_frame_drm_support(void);
+
+/* A pool of lineup.ko, whoever made it. */
+struct lineup_frames_info {
+	uint64_t id;
+	uint64_t frame_bytes;
+	uint64_t bytes;          /* charged for it now */
+	uint32_t frames;         /* at creation: free + out + held_back + freed + lost */
+	uint32_t frames_free;
+	uint32_t frames_out;
+	uint32_t frames_held_back; /* given back, but somebody still has their pages pinned */
+	uint32_t frames_freed;   /* of a closed or revoked pool */
+	uint32_t frames_lost;
+	uint32_t flags;          /* enum lineup_frames_flags */
+	int32_t node;            /* -1: any */
+	uint32_t dma_bits;
+	uint32_t uid;            /* who made it */
+	uint32_t pid;            /* 0: not visible, or gone */
+	bool closed, revoked;
+	bool heap;               /* of /dev/dma_heap/lineup, or a driver's */
+	char command[16];        /* the process's name then */
+	uint64_t gets, returns, revokes, sync_violations;
+};
+
+/* Charges and limits of lineup.ko, now. */
+struct lineup_frames_quota {
+	uint64_t bytes, bytes_max;           /* of the module */
+	uint64_t user_bytes;                 /* of these, the caller's user's */
+	uint64_t user_locked_bytes;          /* of this user, io_uring's and others' included */
+	uint64_t user_bytes_max;             /* RLIMIT_MEMLOCK; UINT64_MAX: no limit */
+	uint32_t pools, frames_out, frames_held_back;
+	uint64_t refused_user, refused_module, refused_memory; /* pools, since the module was loaded */
+	uint64_t gets, returns, revokes, sync_violations;
+};
+
+/*
+ * Tells the quota, then calls @each for every pool that the caller may see, until it returns non-zero, which is then returned. Both structs are valid
+ * during the call. -ENOTSUP: the module is not loaded; -EACCES: the user is not in the group lineup.
+ */
+int lineup_frames_list(struct lineup_ctx *ctx, struct lineup_frames_quota *quota, int (*each)(void *arg, const struct lineup_frames_info *info),
+		       void *arg);
+
+struct lineup_capture;
+
+struct lineup_capture_options {
+	uint32_t size;
+	enum lineup_frames_kind kind; /* AUTO: MODULE, UDMABUF, HEAP, DEVICE, the first that machine and device take, with a warning if it is not the first */
+	uint32_t fourcc;       /* V4L2 pixel format; 0: as the device is set. One that the device has not is refused */
+	uint32_t width, height; /* 0: as the device is set. The device may choose the nearest it has */
+	uint32_t buffers;      /* 2 to 32; 0: 4 */
+	uint32_t flags;        /* enum lineup_frames_flags for the pool */
+	int32_t node;
+	uint32_t dma_bits;
+	uint32_t frame_bytes;  /* "edu" only: 0: 16 KiB, a multiple of 4096 */
+	const char *seed;      /* "edu" only: a file that the card's memory is filled with first; NULL: as it is */
+};
+
+/*
+ * Opens the V4L2 device @path (a video capture node, one plane), or the module's sample card if @path is "edu", agrees on a format and a pool of frames, and
+ * starts. Errors: those of lineup_frames_create; -ENOENT, -EACCES, -EBUSY (somebody else captures), -ENODEV (no such device), -ENOTSUP (it cannot capture,
+ * not in this format, not into such frames).
+ */
+int lineup_capture_open(struct lineup_ctx *ctx, const char *path, const struct lineup_capture_options *options, struct lineup_capture **capture);
+/* Frames still taken are gone with it. */
+void lineup_capture_close(struct lineup_capture *capture);
+
+struct lineup_capture_info {
+	char driver[16], card[32]; /* as the device tells them */
+	enum lineup_frames_kind kind;
+	uint32_t fourcc, width, height;
+	uint32_t stride;       /* bytes from line to line; 0: there is none (compressed) */
+	uint32_t buffers;
+	uint64_t frame_bytes;  /* of an image at most */
+};
+
+void lineup_capture_info(const struct lineup_capture *capture, struct lineup_capture_info *info);
+
+enum lineup_shot_flags {
+	LINEUP_SHOT_DAMAGED = 1 << 0, /* the device says that the image is damaged */
+	LINEUP_SHOT_SHORT = 1 << 1,   /* it holds fewer bytes than an image has, or more than the frame */
+};
+
+/* A frame with an image in it. */
+struct lineup_shot {
+	struct lineup_frame *frame; /* borrowed until lineup_capture_give */
+	uint32_t index;
+	uint32_t flags;        /* enum lineup_shot_flags */
+	uint32_t fourcc, width, height, stride;
+	uint64_t bytes;        /* of the image, at most lineup_frame_bytes */
+	uint64_t timestamp_ns; /* CLOCK_MONOTONIC, when it was captured */
+	uint64_t sequence;     /* counted by the device; a gap is frames it had to drop */
+	uint64_t dropped;      /* since the shot before: the size of the gap */
+};
+
+/*
+ * Waits up to @timeout_ms for the next image. -ETIMEDOUT and -EINTR (a signal came), silently: nothing has changed. -ENODEV: the device is gone. -EBUSY: all
+ * frames are taken. After any other error, and after -ENODEV, only the close is left.
+ */
+int lineup_capture_take(struct lineup_capture *capture, uint32_t timeout_ms, struct lineup_shot *shot);
+/* Gives the shot's frame back to the device. Errors as above. */
+int lineup_capture_give(struct lineup_capture *capture, const struct lineup_shot *shot);
+
+/* ---- extractor: plug-ins that find templates in frames ------------------------------------------------------------------- */
+
+enum { LINEUP_EXTRACTOR_TEMPLATES_MAX = 256 }; /* of one frame */
+
+struct lineup_extractor_options {
+	uint32_t size;
+	uint32_t dim;               /* components that a template must have; required */
+	uint8_t model_digest[LINEUP_DIGEST_BYTES]; /* that it must come from (struct lineup_gallery_info); required */
+	const char *path;           /* of the plug-in (lineup-extractor.h); a name without '/' is one in .directory. Required */
+	const char *config;         /* text for the plug-in; NULL: "" */
+	const char *directory;      /* where lineup-extract and the plug-ins that come with lineup are; NULL: where they were installed */
+	uint32_t deadline_ms;       /* for one frame; 0: 1000 */
+	uint32_t start_ms;          /* for a start; 0: 30000 */
+	uint32_t templates_max;     /* of a frame; 0: 64; at most LINEUP_EXTRACTOR_TEMPLATES_MAX */
+	uint32_t reserved;          /* zero */
+	uint64_t memory_max;        /* address space of the process; 0: 4 GiB */
+};
+
+struct lineup_extractor;
+
+/*
+ * Starts the plug-in in a process of its own, which has no network, no files, no other processes and no more memory than it is given; it ends with the thread
+ * that made the extractor, which is the one that uses it. Errors: -EINVAL; -ENOENT, -EACCES; -ENOTSUP: this build has no extractors, the plug-in is of another
+ * ABI, or has another model or dimension; -EIO: it crashed or failed as it started; -ETIMEDOUT.
+ */
+int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options, struct lineup_extractor **extractor);
+void lineup_extractor_destroy(struct lineup_extractor *extractor);
+
+/* What became of a frame. */
+enum lineup_fate {
+	LINEUP_FATE_DONE = 0,
+	LINEUP_FATE_DAMAGED = 1,     /* a shot that says so itself was not given to the plug-in */
+	LINEUP_FATE_SHORT = 2,
+	LINEUP_FATE_REFUSED = 3,     /* the plug-in says that it can do nothing with it */
+	LINEUP_FATE_CRASHED = 4,
+	LINEUP_FATE_HUNG = 5,        /* no answer within the deadline: the process was killed */
+	LINEUP_FATE_RUBBISH = 6,     /* an answer that cannot be true */
+	LINEUP_FATE_MODEL = 7,       /* templates of another model or dimension */
+	LINEUP_FATE_NOT_STARTED = 8, /* after one of the above the plug-in did not start again */
+	LINEUP_FATES = 9,
+};
+
+/* "damaged", "crashed", ...; static. */
+const char *lineup_fate_name(enum lineup_fate fate);
+
+struct lineup_face {
+	float x, y, width, height; /* in pixels, within the image */
+	float quality;             /* 0 to 1 */
+};
+
+struct lineup_extraction {
+	enum lineup_fate fate;
+	uint32_t count;           /* templates; 0 unless fate is LINEUP_FATE_DONE */
+	uint32_t dim;
+	const float *vectors;     /* [count][dim]: finite, none of only zeros; not normalised */
+	const struct lineup_face *faces; /* [count] */
+};
+
+/*
+ * Hands @shot to the plug-in and waits for its answer. What the plug-in does wrong costs this frame: 0 is returned, @extraction->fate tells what it was, and each
+ * kind is warned of once. A process that crashed, hung or answered rubbish is replaced when the next frame comes. @extraction stays valid until the next call;
+ * lineup_extractor_erase overwrites its templates. Errors: -EIO after the plug-in failed to start five times in a row, -ENODEV (the frame was revoked), -ENOMEM.
+ */
+int lineup_extractor_run(struct lineup_extractor *extractor, const struct lineup_shot *shot, struct lineup_extraction *extraction);
+void lineup_extractor_erase(struct lineup_extractor *extractor);
+/* Its process, for tests and monitors; 0: it has none at the moment. */
+int lineup_extractor_pid(const struct lineup_extractor *extractor);
+/* Whether this build has extractors: "yes", or why not; static. */
+const char *lineup_extractor_support(void);
 
 /* ---- probe: vectors and subjects from files ------------------------------------------------------------------------------ */
 

@@ -32,6 +32,9 @@ enum lineup_once { /* warnings that a context gives once */
 	LINEUP_ONCE_LOCK,       /* probe memory not locked (RLIMIT_MEMLOCK): it may be swapped */
 	LINEUP_ONCE_SELFTEST,   /* a backend failed its self-test */
 	LINEUP_ONCE_RECORDS,    /* records not resident: re-ranking reads the files */
+	LINEUP_ONCE_FRAMES,     /* no lineup.ko: frames of a lesser kind */
+	LINEUP_ONCE_FIXED,      /* frames not registered with io_uring: plain reads */
+	LINEUP_ONCE_SANDBOX,    /* an extractor's sandbox lacks a part */
 	LINEUP_ONCE_COUNT,
 };
 
@@ -56,6 +59,8 @@ struct lineup_ctx {
 	const struct lineup_io *io; /* io.h: &lineup_io_system, or a test's */
 	void *io_arg;
 	const struct lineup_engine *engine; /* stream.h: NULL: the system's; or a test's */
+	const struct lineup_device_io *device_io; /* capture.h: NULL: the system's, or a test's */
+	void *device_io_arg;
 	atomic_bool said[LINEUP_ONCE_COUNT];
 	/* Limits of the gallery stage that its tests lower; 0: LINEUP_JOURNAL_SEAL_BYTES, LINEUP_RECORD_BYTES_MAX, 32768. */
 	uint64_t journal_seal_bytes;

@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs in the virtual machine: `sh ./guest.sh PROGRAM...`. Loads the module, runs each program (or function below) and prints what
+# kernel_tests.sh takes apart: "=== begin NAME", the program's TAP, "=== status N", the kernel log since the last one, "=== end".
+
+export LINEUP_MODULE=/t/lineup.ko
+[ ! -e /dev/nvme0n1 ] || export LINEUP_DISK=/dev/nvme0n1
+[ ! -e /dev/ubda ] || export LINEUP_DISK=/dev/ubda
+debug=/sys/kernel/debug
+
+# What the udev rule does.
+own_nodes()
+{
+	chgrp 990 /dev/lineup /dev/dma_heap/lineup
+}
+
+# ok N NAME, or not ok: the TAP line of a check that is done here.
+check()
+{
+	local n=$1 name=$2
+	shift 2
+
+	if "$@"; then echo "ok $n $name"; else echo "not ok $n $name"; fi
+}
+
+# The module and its sample driver load.
+load()
+{
+	echo 1..2
+	check 1 "lineup.ko loads" insmod ./lineup.ko
+	if [ -e ./educap.ko ]; then check 2 "educap.ko loads" insmod ./educap.ko dma_bits="${EDU_BITS:-28}"; else echo "ok 2 educap.ko loads # SKIP not built"; fi
+	own_nodes
+}
+
+# Nothing is left: no pool, frame, fence or byte in the module's own account; then everything unloads.
+unload()
+{
+	echo 1..5
+	check 1 "no pool is left" sh -c '! ./account | grep -vE " 0$"'
+	if grep -q ^educap /proc/modules; then check 2 "educap.ko unloads" rmmod educap; else echo "ok 2 educap.ko unloads # SKIP not loaded"; fi
+	check 3 "lineup.ko unloads" rmmod lineup
+	if [ -e $debug/kmemleak ]; then check 4 "nothing leaked" no_leaks; else echo "ok 4 nothing leaked # SKIP no kmemleak"; fi
+	if [ -e $debug/dma-api ]; then check 5 "no misuse of DMA" no_dma_errors; else echo "ok 5 no misuse of DMA # SKIP no DMA_API_DEBUG"; fi
+}
+
+# The first scan finds what was in registers and on stacks then, too.
+no_leaks()
+{
+	echo scan >$debug/kmemleak
+	sleep 6
+	echo scan >$debug/kmemleak
+	sed 's/^/# /' $debug/kmemleak
+	! grep -q unreferenced $debug/kmemleak
+}
+
+no_dma_errors()
+{
+	[ "$(cat $debug/dma-api/disabled)" = N ] && [ "$(cat $debug/dma-api/error_count)" = 0 ]
+}
+
+log()
+{
+	echo "=== log"
+	dmesg -c | sed 's/^/| /'
+	echo "=== end"
+}
+
+echo "=== begin boot"
+echo 1..1
+echo "ok 1 boot"
+echo "=== status 0"
+log
+for program; do
+	read -r begin _ </proc/uptime
+	echo "=== begin $program"
+	case $program in
+	load | unload) $program ;;
+	lifetime)
+		# It removes lineup.ko, which the sample driver uses.
+		grep -q ^educap /proc/modules && rmmod educap && again=1
+		./lifetime
+		status=$?
+		own_nodes
+		[ -z "$again" ] || insmod ./educap.ko dma_bits="${EDU_BITS:-28}"
+		sh -c "exit $status"
+		;;
+	*) ./"$program" ;;
+	esac
+	echo "=== status $?"
+	read -r end _ </proc/uptime
+	echo "=== took $begin to $end s"
+	log
+done

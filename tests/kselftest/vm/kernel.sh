@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# kernel.sh debug|um: builds that kernel from Debian's source unless it is there, and prints its build folder.
+#
+# The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either builds
+# another. It holds bzImage (or linux), what modules need to build against it, and root/ with its own modules. ccache is used if it is
+# there, in $CCACHE_DIR or beside the folder.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../../.."
+kind=${1-}
+case $kind in
+debug) arch=x86 image=bzImage ;;
+um) arch=um image=linux ;;
+*) echo "usage: kernel.sh debug|um" >&2; exit 2 ;;
+esac
+
+fragment=$here/$kind.config
+source=$("$here/source.sh" tree)
+cache=$(dirname "$source")
+dir=$cache/$kind-$(basename "$source" | sed 's/^tree-//')-$(sha256sum "$fragment" | cut -c 1-12)
+log=$dir.log
+
+# The same words in every build, or ccache would see other files.
+export KBUILD_BUILD_TIMESTAMP='1970-01-01' KBUILD_BUILD_USER=lineup KBUILD_BUILD_HOST=lineup
+export CCACHE_DIR=${CCACHE_DIR:-$cache/ccache} CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=500M
+compiler=gcc
+! command -v ccache >/dev/null || compiler="ccache gcc"
+
+build()
+{
+	make -C "$source" O="$dir" ARCH=$arch CC="$compiler" "$@"
+}
+
+# allnoconfig drops in silence what nothing selects.
+configure()
+{
+	build KCONFIG_ALLCONFIG="$fragment" allnoconfig
+	if grep -E '^(CONFIG_|# CONFIG_.* is not set$)' "$fragment" | grep -vxFf "$dir/.config"; then
+		echo "kernel.sh: $dir/.config lacks these lines of $fragment"
+		return 1
+	fi
+}
+
+exec 9>"$dir.lock"
+flock 9
+if [ ! -e "$dir/complete" ]; then
+	mkdir -p "$dir"
+	begin=$SECONDS
+	{
+		configure
+		build -j"$(nproc)" $image modules
+		build INSTALL_MOD_PATH="$dir/root" modules_install
+	} >"$log" 2>&1 </dev/null || { tail -n 30 "$log" >&2; exit 1; }
+	touch "$dir/complete"
+	echo "kernel.sh: built $dir in $((SECONDS - begin)) s" >&2
+fi
+echo "$dir"
