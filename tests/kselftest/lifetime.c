@@ -164,7 +164,7 @@ FIXTURE_VARIANT(order)
 FIXTURE_VARIANT_ADD(order, scattered) { .flags = 0 };
 FIXTURE_VARIANT_ADD(order, shmem) { .flags = LINEUP_POOL_SHMEM };
 FIXTURE_VARIANT_ADD(order, contiguous_and_rmmod) { .flags = LINEUP_POOL_CONTIGUOUS, .unload = true };
-FIXTURE_VARIANT_ADD(order, sync_check_and_rmmod) { .flags = LINEUP_POOL_SYNC_CHECK, .unload = true };
+FIXTURE_VARIANT_ADD(order, sync_check) { .flags = LINEUP_POOL_SYNC_CHECK };
 
 FIXTURE_SETUP(order)
 {

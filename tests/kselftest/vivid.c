@@ -208,10 +208,12 @@ TEST_F(vivid, holds_frames_that_everybody_else_let_go)
 	EXPECT_TRUE(frames_come_back(self->pool, BUFFERS));
 }
 
-TEST_F(vivid, a_revoked_frame_cannot_be_queued_anew)
+/* A driver that attaches is refused; one that fills by CPU gets a mapping of nothing (the ABI says why). Capture goes on with the rest. */
+TEST_F(vivid, a_revoked_frame_is_refused_or_filled_with_nothing)
 {
+	enum v4l2_buf_type type = TYPE;
 	uint64_t id;
-	int fd;
+	int fd, err;
 
 	ASSERT_EQ(buffers_request(self->device, V4L2_MEMORY_DMABUF, BUFFERS), 0);
 	close(self->fd[0]);
@@ -220,8 +222,16 @@ TEST_F(vivid, a_revoked_frame_cannot_be_queued_anew)
 	fd = frame_new(self->pool, &id, NULL);
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(frame_revoke(self->pool, id), 0);
-	EXPECT_LT(queue(self->device, 0, fd), 0);
-	EXPECT_EQ(queue(self->device, 1, self->fd[1]), 0);
+	err = queue(self->device, 0, fd);
+	EXPECT_TRUE(err == 0 || err == -ENODEV) TH_LOG("%s", strerror(-err));
+	for (unsigned int i = 1; i < BUFFERS; i++) {
+		EXPECT_EQ(queue(self->device, i, self->fd[i]), 0);
+	}
+	ASSERT_EQ(ioctl(self->device, VIDIOC_STREAMON, &type), 0);
+	for (int n = 0; n < BUFFERS - 1; n++) {
+		EXPECT_GE(dequeue(self->device, V4L2_MEMORY_DMABUF), 0);
+	}
+	EXPECT_EQ(ioctl(self->device, VIDIOC_STREAMOFF, &type), 0);
 }
 
 /* The pool goes while the device captures into its frames: capture ends or goes on, and nothing hangs. */

@@ -283,7 +283,7 @@ struct lineup_pool_info {
 	__u32 pad;		/* [in] 0 */
 	char comm[16];		/* [out] the process's name then, NUL-terminated */
 	__u64 gets;		/* [out] frames given out */
-	__u64 returns;		/* [out] frames that came back */
+	__u64 returns;		/* [out] frames that were let go, held back ones included */
 	__u64 revokes;		/* [out] frames revoked */
 	__u64 sync_violations;	/* [out] */
 	__u64 reserved[4];
@@ -306,7 +306,7 @@ struct lineup_stats {
 	__u32 frames_held_back;		/* [out] now */
 	__u32 fences;			/* [out] made for drivers and not yet freed */
 	__u64 gets;			/* [out] frames given out */
-	__u64 returns;			/* [out] frames that came back */
+	__u64 returns;			/* [out] frames that were let go */
 	__u64 revokes;			/* [out] frames revoked */
 	__u64 bytes_wiped;		/* [out] */
 	__u64 refused_user;		/* [out] pools refused with -EDQUOT */
