@@ -4,7 +4,7 @@
 #define LINEUP_SHADER_PARAMS_H
 
 /*
- * Everything is reached by buffer device address; there are no descriptor sets.
+ * Everything is reached by buffer device address; there are no descriptor sets. Every address is a multiple of 16.
  *
  * A *piece* is a run of gallery rows in device memory, in the order of template ids, without gaps:
  *

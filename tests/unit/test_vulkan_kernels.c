@@ -138,7 +138,22 @@ static void a_last_block_may_hold_any_number_of_rows(void **state)
 	unpack(8, 48, 48 * 700, true);
 }
 
+static void many_blocks_take_several_dispatches(void **state)
+{
+	struct lineup_vk_kernels *kernels = bed.kernels[LINEUP_VK_SCALAR];
+	uint32_t groups_max = kernels->groups_max;
+
+	(void)state;
+	for (kernels->groups_max = 1; kernels->groups_max < 6; kernels->groups_max++) {
+		unpack(70, 48, 48 * 5, true);
+		unpack(70, 96, 96 * 3 + 50, kernels->groups_max % 2);
+	}
+	kernels->groups_max = groups_max;
+}
+
 /* ---- scanning ---- */
+
+typedef void scan_fn(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
 
 /* Rows and probes as the device has them. Tests change them between place_scan and scan. */
 struct scanning {
@@ -147,7 +162,7 @@ struct scanning {
 	int64_t now;
 	uint64_t codes, bounds, marks, probe_codes, probe, entries, counts;
 	struct lineup_vk_kernels *kernels;
-	bool few;          /* by gemv.comp */
+	scan_fn *scan;     /* which of them */
 	uint32_t pieces;   /* dispatches that the rows are divided among */
 };
 
@@ -169,7 +184,7 @@ static void record_scan(struct kernels_bed *b, void *arg)
 
 		push.row_first = s->row_first + from;
 		push.rows = to - from;
-		(s->few ? lineup_vk_scan_few : lineup_vk_scan_tiles)(s->kernels, &b->commands, &push);
+		s->scan(s->kernels, &b->commands, &push);
 	}
 }
 
@@ -267,17 +282,18 @@ static uint32_t survivors(const struct scanning *s, uint32_t probe, struct gpu_e
 	return count;
 }
 
-/* Runs @check after a scan by every variant, by both kernels where there are few probes. Returns how many scans that was. */
+/* Runs @check after a scan by every kernel of every variant. Returns how many scans that was. */
 static uint32_t by_all(struct scanning *s, void (*check)(const struct scanning *s))
 {
+	static scan_fn *const kernels[] = { lineup_vk_scan, lineup_vk_scan_wide, lineup_vk_scan_narrow, lineup_vk_scan_gemv };
 	uint32_t scans = 0;
 
 	for (uint32_t v = 0; v < BED_VARIANTS; v++) {
-		for (uint32_t few = 0; few < 2; few++) {
-			if (!bed.kernels[v] || (few && s->probes > LINEUP_GPU_GEMV_PROBES))
+		for (size_t k = 0; k < ARRAY_SIZE(kernels); k++) {
+			if (!bed.kernels[v] || (kernels[k] == lineup_vk_scan_gemv && s->probes > LINEUP_GPU_GEMV_PROBES))
 				continue;
 			s->kernels = bed.kernels[v];
-			s->few = few;
+			s->scan = kernels[k];
 			kbed_run(&bed, record_scan, s);
 			check(s);
 			scans++;
@@ -552,7 +568,27 @@ static void every_variant_tile_and_run_gives_the_same_set(void **state)
 		s.pieces = 1;
 		scans += by_all(&s, check_same_set);
 	}
-	assert_true(scans >= 16 * 4);
+	assert_true(scans >= 16 * 3 * 4);
+}
+
+static void many_rows_take_several_dispatches(void **state)
+{
+	uint32_t groups_max[BED_VARIANTS] = { 0 };
+	struct scanning s;
+
+	(void)state;
+	for (uint32_t v = 0; v < BED_VARIANTS; v++) {
+		groups_max[v] = bed.kernels[v] ? bed.kernels[v]->groups_max : 0;
+		if (bed.kernels[v])
+			bed.kernels[v]->groups_max = 2;
+	}
+	for (uint32_t n = 0; n < 4; n++) {
+		place_scan(&s, 64, 300 + kbed_below(200), n % 2 ? 8 : 33);
+		by_all(&s, check_all_rows);
+	}
+	for (uint32_t v = 0; v < BED_VARIANTS; v++)
+		if (bed.kernels[v])
+			bed.kernels[v]->groups_max = groups_max[v];
 }
 
 static void check_counts_past_the_end(const struct scanning *s)
@@ -621,12 +657,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(blocks_of_every_dimension_become_rows, need_device),
 		cmocka_unit_test_setup(a_last_block_may_hold_any_number_of_rows, need_device),
+		cmocka_unit_test_setup(many_blocks_take_several_dispatches, need_device),
 		cmocka_unit_test_setup(sums_are_exact_in_every_variant, need_device),
 		cmocka_unit_test_setup(sums_at_the_limits_are_exact, need_device),
 		cmocka_unit_test_setup(survivors_are_those_whose_bound_reaches_the_threshold, need_device),
 		cmocka_unit_test_setup(odd_bounds_and_thresholds_never_lose_a_row, need_device),
 		cmocka_unit_test_setup(rows_that_may_not_be_reported_are_not, need_device),
 		cmocka_unit_test_setup(every_variant_tile_and_run_gives_the_same_set, need_device),
+		cmocka_unit_test_setup(many_rows_take_several_dispatches, need_device),
 		cmocka_unit_test_setup(a_full_list_counts_on_and_writes_nothing_past_its_end, need_device),
 	};
 

@@ -106,7 +106,7 @@ static int nothing_is_left(void **state)
 
 static struct lineup_search_setup vulkan(enum lineup_residency residency)
 {
-	return SETUP(.backend = "vulkan-scalar", .residency = residency, .threads = 3, .k_max = 128);
+	return SETUP(.backend = "vulkan-scalar", .residency = residency, .threads = 3, .probes_max = 8, .k_max = 128);
 }
 
 /* The facts of a search whose answers were the oracle's, by bed_search with the same searcher just before. */
@@ -206,7 +206,7 @@ static void every_staging_devices_queues_and_splits_give_the_same(void **state)
 	static const char *const stagings[] = { "imported", "driver", "copied" };
 	struct fixture *f = *state;
 
-	for (uint32_t i = 0; i < 36; i++) {
+	for (uint32_t i = 0; i < 36; i += test_scaled(10, 1) > 9 ? 1 : 5) {
 		struct lineup_search_setup setup = vulkan((enum lineup_residency)(i % 3));
 		struct lineup_searcher *searcher;
 
@@ -300,7 +300,7 @@ static void a_loss_at_any_submission_changes_no_answer(void **state)
 {
 	struct fixture *f = *state;
 
-	for (uint32_t i = 0; i < 60; i++) {
+	for (uint32_t i = 0; i < test_scaled(60, 12); i++) {
 		struct lineup_search_setup setup = vulkan((enum lineup_residency)(i % 2 ? LINEUP_STREAMED : LINEUP_RESIDENCY_AUTO));
 		struct lineup_searcher *searcher;
 		struct lineup_search_facts facts;

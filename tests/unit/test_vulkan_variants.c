@@ -308,13 +308,13 @@ static void begin_child(struct kernels_bed *bed, struct lineup_vk_shape_of *shap
 
 	lineup_vk_shaders_hash(hash);
 	assert_int_equal(lineup_vk_cache_open(bed->device, hash), 0);
-	lineup_vk_shape_scan(bed->device, LINEUP_VK_SCALAR, shape);
+	lineup_vk_shape_wide(bed->device, LINEUP_VK_SCALAR, shape);
 	fault.shader = LINEUP_VK_SHADER_scan_scalar;
 }
 
 static int try(struct kernels_bed *bed, const struct lineup_vk_shape_of *shape, const char **what)
 {
-	return lineup_vk_compile_begin(bed->device, shape, sizeof(struct gpu_scan), what);
+	return lineup_vk_compile_begin(bed->device, shape, 1, sizeof(struct gpu_scan), what);
 }
 
 static void what_compiles_in_a_child_is_not_tried_there_again(void **state)

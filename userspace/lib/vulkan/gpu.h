@@ -13,7 +13,7 @@ struct lineup_gpus_setup {
 	struct lineup_snapshot *snapshot; /* borrowed, like all here, until destroy */
 	const char *variant;       /* kernels.h; NULL: the best of each device */
 	const char *devices;       /* as lineup_search_setup.devices */
-	bool named;                /* Vulkan was asked for by name: without @devices, software devices will do where there are no others */
+	bool named;                /* GPUs were asked for: without @devices, software devices will do where there are no others; failures are errors */
 	uint32_t threads;          /* of the pool that finish will be given */
 	uint32_t probes_max;
 	uint32_t k_max;
@@ -22,13 +22,13 @@ struct lineup_gpus_setup {
 };
 
 /*
- * Opens the devices. They share the snapshot in pieces (params.h), of which piece i belongs to device i % count. -ENODEV: there is none (silent if
- * none was asked for, by .named or .devices), -ENOTSUP, -ENOMEM: logged.
+ * Opens the devices. They share the snapshot in pieces (params.h), of which piece i belongs to device i % count. -ENODEV: there is none (silent unless
+ * .named), -ENOTSUP, -ENOMEM: logged, as errors if .named, else as warnings.
  */
 int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *setup, struct lineup_gpus **gpus);
 /*
  * Makes all that a pass needs, once, before the first. @stream, whose ring may be imported, is borrowed until destroy; NULL: nothing is on disk. -ENOMEM,
- * -ENOTSUP, -ENODEV: logged.
+ * -ENOTSUP, -ENODEV: logged likewise.
  */
 int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream);
 /* The NUMA node that all devices are on, -1: several, or not known. What feeds them is best there. */

@@ -89,6 +89,21 @@ static int place_rows(struct lineup_gpus *gpus)
 	return 0;
 }
 
+/*
+ * Runs @step. Its errors are the caller's only if GPUs were asked for and no CPU can take over; then one is said in any case. That there is no GPU
+ * where nobody asked for one is not worth a word.
+ */
+static int try(struct lineup_gpus *gpus, int (*step)(struct lineup_gpus *gpus), bool demote)
+{
+	int err;
+
+	lineup_errors_begin(demote);
+	err = step(gpus);
+	if (!lineup_errors_end() && err && !demote)
+		lineup_fail(gpus->ctx, err, "vulkan: the devices cannot be used: %s", strerror(-err));
+	return err;
+}
+
 static int open_all(struct lineup_gpus *gpus)
 {
 	int err = open_devices(gpus);
@@ -186,7 +201,7 @@ int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *s
 	gpus->setup = *setup;
 	gpus->threads = setup->threads;
 	gpus->staging = "copied";
-	err = open_all(gpus);
+	err = try(gpus, open_all, !setup->named);
 	if (err) {
 		lineup_gpus_destroy(gpus);
 		return err;
@@ -198,7 +213,7 @@ int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *s
 int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream)
 {
 	gpus->stream = stream;
-	return attach_all(gpus);
+	return try(gpus, attach_all, !gpus->setup.named);
 }
 
 int lineup_gpus_node(const struct lineup_gpus *gpus)
@@ -244,7 +259,7 @@ int lineup_gpus_recover(struct lineup_gpus *gpus)
 		lineup_warn(gpus->ctx, "vulkan: lost again within %d s: the CPU takes over", GPU_LOSS_AGAIN_S);
 		return -ENODEV;
 	}
-	if (open_all(gpus) || attach_all(gpus)) {
+	if (try(gpus, open_all, true) || try(gpus, attach_all, true)) {
 		close_all(gpus);
 		lineup_warn(gpus->ctx, "vulkan: the lost device cannot be opened again: the CPU takes over");
 		return -ENODEV;

@@ -6,8 +6,8 @@
 
 #include "kernels_parts.h"
 
-/* Every device has so many workgroups in each direction. */
-enum { GROUPS_MAX = 65535 };
+/* Every device has so many workgroups in each direction; and shaders' indexes are 32 bits, of which one is a sign. */
+enum { GROUPS_MAX = 65535, INDEX_MAX = INT32_MAX };
 
 int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
 			    struct lineup_vk_kernel *kernel)
@@ -37,7 +37,8 @@ static void note(struct lineup_vk_device *device, enum lineup_vk_variant variant
 
 static void scans_destroy(struct lineup_vk_kernels *kernels)
 {
-	kernel_destroy(kernels->device, &kernels->scan);
+	kernel_destroy(kernels->device, &kernels->wide);
+	kernel_destroy(kernels->device, &kernels->narrow);
 	kernel_destroy(kernels->device, &kernels->gemv);
 }
 
@@ -47,18 +48,25 @@ static bool final(int err)
 	return err == -ENODEV || err == -ENOMEM;
 }
 
-/* A pipeline that its driver may crash over is tried elsewhere first. */
-static int scan_create(struct lineup_vk_kernels *kernels, const struct lineup_vk_shape_of *shape, const char **what)
+/* Pipelines that their driver may crash over are tried elsewhere first. */
+static int tiles_create(struct lineup_vk_kernels *kernels, const char **what)
 {
 	struct lineup_vk_device *device = kernels->device;
 	bool risky = kernels->variant == LINEUP_VK_COOPMAT || kernels->variant == LINEUP_VK_COOPMAT_NV;
-	int err = risky ? lineup_vk_compile_begin(device, shape, sizeof(struct gpu_scan), what) : 0;
+	struct lineup_vk_shape_of shapes[2];
+	int err = 0;
 
+	lineup_vk_shape_wide(device, kernels->variant, &shapes[0]);
+	lineup_vk_shape_narrow(device, kernels->variant, &shapes[1]);
+	if (risky)
+		err = lineup_vk_compile_begin(device, shapes, 2, sizeof(struct gpu_scan), what);
 	if (err)
 		return err;
-	err = lineup_vk_kernel_create(device, shape, sizeof(struct gpu_scan), &kernels->scan);
+	err = lineup_vk_kernel_create(device, &shapes[0], sizeof(struct gpu_scan), &kernels->wide);
+	if (!err)
+		err = lineup_vk_kernel_create(device, &shapes[1], sizeof(struct gpu_scan), &kernels->narrow);
 	if (risky)
-		lineup_vk_compile_end(device, shape);
+		lineup_vk_compile_end(device, shapes);
 	return err;
 }
 
@@ -80,9 +88,8 @@ static int scans_create(struct lineup_vk_kernels *kernels, enum lineup_vk_varian
 	what = "its pipeline cannot be made";
 	lineup_vk_shape_gemv(device, variant, &shape);
 	err = lineup_vk_kernel_create(device, &shape, sizeof(struct gpu_scan), &kernels->gemv);
-	lineup_vk_shape_scan(device, variant, &shape);
 	if (!err)
-		err = scan_create(kernels, &shape, &what);
+		err = tiles_create(kernels, &what);
 	if (!err)
 		err = lineup_vk_kernels_selftest(kernels, &what);
 	note(device, variant, err ? what : "");
@@ -113,18 +120,17 @@ static int choose(struct lineup_vk_kernels *kernels)
 		}
 		if (err)
 			continue;
-		if (best.scan.rows && seconds > 0.9 * best_seconds) {
+		if (best.wide.rows && seconds > 0.9 * best_seconds) {
 			scans_destroy(kernels);
 			continue;
 		}
-		if (best.scan.rows)
+		if (best.wide.rows)
 			scans_destroy(&best);
 		best = *kernels;
 		best_seconds = seconds;
-		memset(&kernels->scan, 0, sizeof(kernels->scan));
-		memset(&kernels->gemv, 0, sizeof(kernels->gemv));
+		kernels->gemv = kernels->narrow = kernels->wide = (struct lineup_vk_kernel){ 0 }; /* they are best's now */
 	}
-	if (best.scan.rows) {
+	if (best.wide.rows) {
 		*kernels = best;
 		return final(err) ? err : 0;
 	}
@@ -176,6 +182,7 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 	if (!made)
 		return lineup_fail(device->ctx, -ENOMEM, "out of memory");
 	made->device = device;
+	made->groups_max = GROUPS_MAX;
 	for (uint32_t v = 0; v < LINEUP_VK_VARIANTS; v++) {
 		device->info.variants[v].name = lineup_vk_variant_name((enum lineup_vk_variant)v);
 		note(device, (enum lineup_vk_variant)v, "not tried");
@@ -221,11 +228,12 @@ static uint32_t groups(uint32_t n, uint32_t size)
 void lineup_vk_unpack(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_unpack *unpack)
 {
 	struct gpu_unpack push = *unpack;
-	uint32_t blocks = groups(unpack->rows, unpack->block_rows);
+	uint32_t blocks = groups(unpack->rows, unpack->block_rows), most = INDEX_MAX / unpack->block_words, count;
 
-	for (uint32_t first = 0; first < blocks; first += GROUPS_MAX) {
-		uint32_t count = blocks - first < GROUPS_MAX ? blocks - first : GROUPS_MAX;
-
+	if (most > kernels->groups_max)
+		most = kernels->groups_max;
+	for (uint32_t first = 0; first < blocks; first += count) {
+		count = blocks - first < most ? blocks - first : most;
 		push.blocks = unpack->blocks + (uint64_t)first * unpack->block_words * 4;
 		if (unpack->deleted)
 			push.deleted = unpack->deleted + (uint64_t)first * groups(unpack->block_rows, 32) * 4;
@@ -241,7 +249,7 @@ static void scan_by(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 		    const struct gpu_scan *scan, bool rows_in_x)
 {
 	struct gpu_scan push = *scan;
-	uint32_t rows_max = GROUPS_MAX * kernel->rows;
+	uint32_t rows_max = kernels->groups_max * kernel->rows;
 
 	if (!scan->probes)
 		return;
@@ -253,22 +261,29 @@ static void scan_by(struct lineup_vk_kernels *kernels, struct lineup_vk_commands
 	}
 }
 
-void lineup_vk_scan_few(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+void lineup_vk_scan_gemv(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
 	scan_by(kernels, commands, &kernels->gemv, scan, true);
 }
 
-void lineup_vk_scan_tiles(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+void lineup_vk_scan_narrow(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
-	scan_by(kernels, commands, &kernels->scan, scan, false);
+	scan_by(kernels, commands, &kernels->narrow, scan, false);
+}
+
+void lineup_vk_scan_wide(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
+{
+	scan_by(kernels, commands, &kernels->wide, scan, false);
 }
 
 void lineup_vk_scan(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan)
 {
 	if (scan->probes <= LINEUP_GPU_GEMV_PROBES)
-		lineup_vk_scan_few(kernels, commands, scan);
+		lineup_vk_scan_gemv(kernels, commands, scan);
+	else if (scan->probes <= kernels->narrow.probes)
+		lineup_vk_scan_narrow(kernels, commands, scan);
 	else
-		lineup_vk_scan_tiles(kernels, commands, scan);
+		lineup_vk_scan_wide(kernels, commands, scan);
 }
 
 void lineup_vk_refresh(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_refresh *refresh)

@@ -28,7 +28,7 @@ int lineup_vk_kernels_create(struct lineup_vk_device *device, const char *varian
 void lineup_vk_kernels_destroy(struct lineup_vk_kernels *kernels); /* before its device; takes NULL */
 const char *lineup_vk_kernels_variant(const struct lineup_vk_kernels *kernels); /* static */
 
-/* Each records one dispatch; barriers are the caller's. @unpack->rows in blocks of block_rows. */
+/* Each records a dispatch, or several that may run at once; barriers are the caller's. @unpack->rows in blocks of block_rows. */
 void lineup_vk_unpack(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_unpack *unpack);
 /*
  * gemv.comp for up to LINEUP_GPU_GEMV_PROBES probes, else scan.comp. Limits of the dispatch are the kernels' to keep: any rows, any

@@ -57,7 +57,8 @@ static bool note_write(const char *path, const char *text)
  * anew, says nothing, and leaves by _exit. Where a lock does stop it the parent's patience ends. It must leave no core dump, for
  * the parent's memory has probes in it.
  */
-static void child(const struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes, int out)
+static void child(const struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes, uint32_t count, uint32_t push_bytes,
+		  int out)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
 	struct lineup_ctx ctx = { .io = device->ctx->io, .io_arg = device->ctx->io_arg, .gpu_test = device->ctx->gpu_test };
@@ -69,8 +70,11 @@ static void child(const struct lineup_vk_device *device, const struct lineup_vk_
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		signal(signals[i], SIG_DFL);
-	if (!lineup_vk_open(&ctx, &device->info, &own))
-		answer = lineup_vk_kernel_create(own, shape, push_bytes, &kernel) ? REFUSED : MADE;
+	if (!lineup_vk_open(&ctx, &device->info, &own)) {
+		answer = MADE;
+		for (uint32_t i = 0; i < count && answer == MADE; i++)
+			answer = lineup_vk_kernel_create(own, &shapes[i], push_bytes, &kernel) ? REFUSED : MADE;
+	}
 	_exit(write(out, &answer, 1) != 1);
 }
 
@@ -93,7 +97,7 @@ static int child_answer(pid_t pid, int from, uint32_t ms_max)
 	return answer;
 }
 
-static int child_run(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes)
+static int child_run(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes, uint32_t count, uint32_t push_bytes)
 {
 	uint32_t ms_max = device->ctx->gpu_test.child_ms ? device->ctx->gpu_test.child_ms : CHILD_MS_MAX;
 	int ends[2], answer = NOT_OPENED;
@@ -103,7 +107,7 @@ static int child_run(struct lineup_vk_device *device, const struct lineup_vk_sha
 		return NOT_OPENED;
 	pid = fork();
 	if (!pid)
-		child(device, shape, push_bytes, ends[1]);
+		child(device, shapes, count, push_bytes, ends[1]);
 	close(ends[1]);
 	if (pid > 0)
 		answer = child_answer(pid, ends[0], ms_max);
@@ -111,11 +115,11 @@ static int child_run(struct lineup_vk_device *device, const struct lineup_vk_sha
 	return answer;
 }
 
-int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
-			    const char **what)
+int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes, uint32_t count,
+			    uint32_t push_bytes, const char **what)
 {
 	char path[PATH_MAX];
-	bool notes = !note_path(device, shape, path);
+	bool notes = !note_path(device, shapes, path);
 	int noted = notes ? note_read(path) : 0;
 
 	if (noted > 0)
@@ -123,7 +127,7 @@ int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup
 	*what = "its driver crashed over the pipeline in an earlier run";
 	if (noted < 0)
 		return -EIO;
-	switch (child_run(device, shape, push_bytes)) {
+	switch (child_run(device, shapes, count, push_bytes)) {
 	case MADE:
 		return 0; /* noted by lineup_vk_compile_end */
 	case REFUSED:
@@ -144,10 +148,10 @@ int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup
 	return -EIO;
 }
 
-void lineup_vk_compile_end(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape)
+void lineup_vk_compile_end(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes)
 {
 	char path[PATH_MAX];
 
-	if (!note_path(device, shape, path) && note_read(path) <= 0)
+	if (!note_path(device, shapes, path) && note_read(path) <= 0)
 		note_write(path, good);
 }

@@ -39,7 +39,8 @@ const char *lineup_vk_variant_name(enum lineup_vk_variant variant); /* static */
 /* NULL, or what @variant needs that @device has not (static). */
 const char *lineup_vk_variant_why_not(const struct lineup_vk_device *device, enum lineup_vk_variant variant);
 /* @variant must be one that lineup_vk_variant_why_not allows. */
-void lineup_vk_shape_scan(const struct lineup_vk_device *device, enum lineup_vk_variant variant, struct lineup_vk_shape_of *shape);
+void lineup_vk_shape_wide(const struct lineup_vk_device *device, enum lineup_vk_variant variant, struct lineup_vk_shape_of *shape);
+void lineup_vk_shape_narrow(const struct lineup_vk_device *device, enum lineup_vk_variant variant, struct lineup_vk_shape_of *shape);
 void lineup_vk_shape_gemv(const struct lineup_vk_device *device, enum lineup_vk_variant variant, struct lineup_vk_shape_of *shape);
 void lineup_vk_shape_unpack(const struct lineup_vk_device *device, struct lineup_vk_shape_of *shape);
 void lineup_vk_shape_refresh(const struct lineup_vk_device *device, struct lineup_vk_shape_of *shape);
@@ -55,15 +56,17 @@ struct lineup_vk_kernel {
 struct lineup_vk_kernels {
 	struct lineup_vk_device *device;
 	enum lineup_vk_variant variant;
+	uint32_t groups_max; /* workgroups in a direction of one dispatch; tests lower it */
 	struct lineup_vk_kernel unpack, refresh;
-	struct lineup_vk_kernel gemv, scan; /* of the variant */
+	struct lineup_vk_kernel gemv, narrow, wide; /* scans of the variant: for the fewest, few and many probes */
 };
 
 int lineup_vk_kernel_create(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
 			    struct lineup_vk_kernel *kernel);
-/* lineup_vk_scan by gemv.comp or by scan.comp, whatever the number of probes; gemv.comp: no more than LINEUP_GPU_GEMV_PROBES. */
-void lineup_vk_scan_few(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
-void lineup_vk_scan_tiles(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
+/* lineup_vk_scan by the kernel that is named, whatever the number of probes; gemv scans no more than LINEUP_GPU_GEMV_PROBES. */
+void lineup_vk_scan_gemv(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
+void lineup_vk_scan_narrow(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
+void lineup_vk_scan_wide(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
 
 /* kernels_test.c */
 
@@ -92,14 +95,14 @@ int lineup_vk_kernels_time(struct lineup_vk_kernels *kernels, double *seconds);
 /* kernels_child.c */
 
 /*
- * Some drivers crash over some modules. Before the pipeline of @shape is made for the first time on this device, driver and
- * build, a child process makes it; how that went is noted beside the pipeline cache. A driver that does not work in a child at
- * all is given one chance in this process: the note says that it crashed until lineup_vk_compile_end takes that back. 0: it may
- * be made here; -EIO: it may not, *@what (static) says why.
+ * Some drivers crash over some modules. Before the pipelines of @shapes, all of one module, are made for the first time on this device,
+ * driver and build, a child process makes them; how that went is noted beside the pipeline cache. A driver that does not work in a
+ * child at all is given one chance in this process: the note says that it crashed until lineup_vk_compile_end takes that back. 0: they
+ * may be made here; -EIO: they may not, *@what (static) says why.
  */
-int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape, uint32_t push_bytes,
-			    const char **what);
-/* It has been made, or refused with an error, without a crash. */
-void lineup_vk_compile_end(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shape);
+int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes, uint32_t count,
+			    uint32_t push_bytes, const char **what);
+/* They have been made, or refused with an error, without a crash. */
+void lineup_vk_compile_end(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes);
 
 #endif

@@ -7,9 +7,9 @@
 #include "kernels_parts.h"
 #include "score.h"
 
-/* Three blocks, the last one hardly filled; tiles of rows and of probes that are not full; the first rows left out of the scan. */
-enum { BLOCK_ROWS = 96, BLOCKS = 3, ROWS = 2 * BLOCK_ROWS + 37, ROW_FIRST = 5, PROBES = 21, DIM_MAX = 512 };
-enum { CAP = 256, K = 7, SLOTS = 64, NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4 };
+/* Four blocks, the last one not filled; tiles of rows and of probes that are not full either; the first rows left out of the scan. */
+enum { BLOCK_ROWS = 96, BLOCKS = 4, ROWS = 3 * BLOCK_ROWS + 37, ROW_FIRST = 5, PROBES = 140, DIM_MAX = 512 };
+enum { CAP = 384, K = 7, SLOTS = 64, NOW = 1000, ROW_BASE = 1000, CHUNK = 3, CHUNKS = 4 };
 #define LISTS (UINT64_C(1) << 40 | 4)
 
 /* How far the device's bounds, float32 with a margin, may be from those in float64 here, where scores are about 1. */
@@ -20,8 +20,11 @@ struct places {
 	uint64_t blocks, deleted, codes, bounds, marks, probe_codes, probe, entries, counts, kept, slots, overflow, end;
 };
 
+typedef void scan_fn(struct lineup_vk_kernels *kernels, struct lineup_vk_commands *commands, const struct gpu_scan *scan);
+
 struct selftest {
 	struct lineup_vk_kernels *kernels;
+	scan_fn *scan;                    /* by which of them */
 	struct lineup_vk_buffer host, gpu;
 	struct lineup_vk_buffer scanned, refreshed; /* what gpu held after the scan, and after the refresh */
 	struct lineup_vk_commands commands;
@@ -223,7 +226,7 @@ static void record(struct selftest *t, uint32_t probes, uint32_t cap)
 	lineup_vk_barrier(device, &t->commands);
 	lineup_vk_unpack(t->kernels, &t->commands, &unpack);
 	lineup_vk_barrier(device, &t->commands);
-	lineup_vk_scan(t->kernels, &t->commands, &scan);
+	t->scan(t->kernels, &t->commands, &scan);
 	lineup_vk_barrier(device, &t->commands);
 	lineup_vk_copy(device, &t->commands, &t->gpu, 0, &t->scanned, 0, t->at.end);
 	lineup_vk_barrier(device, &t->commands);
@@ -446,8 +449,11 @@ static int make_buffers(struct selftest *t)
 
 int lineup_vk_kernels_selftest(struct lineup_vk_kernels *kernels, const char **what)
 {
-	static const struct { uint32_t dim, probes; } rounds[] = { { 1, PROBES }, { 70, 3 }, { 130, PROBES },
-			{ DIM_MAX, LINEUP_GPU_GEMV_PROBES + 1 } };
+	static const struct { uint32_t dim, probes; scan_fn *scan; } rounds[] = {
+		{ 1, 21, lineup_vk_scan_wide }, { 130, PROBES, lineup_vk_scan_wide }, { DIM_MAX, 9, lineup_vk_scan_wide },
+		{ 70, 1, lineup_vk_scan_narrow }, { 200, 45, lineup_vk_scan_narrow },
+		{ 70, 3, lineup_vk_scan_gemv }, { DIM_MAX, LINEUP_GPU_GEMV_PROBES, lineup_vk_scan_gemv },
+	};
 	struct selftest *t = calloc(1, sizeof(*t));
 	int err;
 
@@ -457,8 +463,10 @@ int lineup_vk_kernels_selftest(struct lineup_vk_kernels *kernels, const char **w
 	t->kernels = kernels;
 	t->random = 1;
 	err = make_buffers(t);
-	for (size_t i = 0; i < ARRAY_SIZE(rounds) && !err; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(rounds) && !err; i++) {
+		t->scan = rounds[i].scan;
 		err = test_dim(t, rounds[i].dim, rounds[i].probes, what);
+	}
 	lineup_vk_commands_destroy(kernels->device, &t->commands);
 	lineup_vk_buffer_destroy(kernels->device, &t->refreshed);
 	lineup_vk_buffer_destroy(kernels->device, &t->scanned);

@@ -92,7 +92,7 @@ static void record_scan(void *arg, struct lineup_vk_commands *commands)
 {
 	struct timed_scan *t = arg;
 
-	lineup_vk_scan_tiles(t->kernels, commands, &t->scan);
+	lineup_vk_scan_wide(t->kernels, commands, &t->scan);
 }
 
 /* All words are 0x3c3c3c3c: codes of 60, scales of 0.01. The thresholds alone differ: infinite, so that no row passes. */

@@ -92,7 +92,7 @@ static double peak_shape(const struct lineup_vk_kernels *kernels, struct lineup_
 		return (double)threads * CHAINS * 4;
 	case LINEUP_VK_COOPMAT:
 	case LINEUP_VK_COOPMAT_NV:
-		lineup_vk_shape_scan(kernels->device, kernels->variant, shape);
+		lineup_vk_shape_wide(kernels->device, kernels->variant, shape);
 		shape->shader = kernels->variant == LINEUP_VK_COOPMAT ? LINEUP_VK_SHADER_peak_khr : LINEUP_VK_SHADER_peak_nv;
 		return (double)(shape->constants[0] / shape->constants[4]) * CHAINS * shape->constants[6] * shape->constants[7] *
 			shape->constants[8];
