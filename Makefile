@@ -78,7 +78,7 @@ VULKAN_HEADERS := $(if $(VULKAN_ON),$(shell printf '\043include <vulkan/vulkan_c
 	$(CC) $(VULKAN_CPP) -E -P -x c - 2>/dev/null | tail -n 1 | tr -cs 0-9 ' ' | awk '{ print $$5 "." $$8 "." $$NF }'))
 VULKAN_SRC := $(wildcard userspace/lib/vulkan/*.c)
 VULKAN_SRC := $(if $(VULKAN_ON),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %/stubs.c,$(VULKAN_SRC)))
-$(BUILD)/userspace/lib/vulkan/%.o: INCLUDE += -I/usr/include/libdrm
+$(BUILD)/userspace/lib/vulkan/%.o $(BUILD)/tests/unit/test_vulkan_%.o: INCLUDE += -I/usr/include/libdrm
 
 # What `lineup info --build` says of it.
 $(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')

@@ -706,6 +706,7 @@ esac
 rm -rf "$out/tmp" "$out/summary"
 mkdir -p "$out/tmp"
 tmp=$(cd "$out/tmp" && pwd)
+export XDG_CACHE_HOME=${tmp%/tmp}/cache # of pipelines: not the user's, but kept from run to run
 inside_git && repository status --porcelain --untracked-files=all >"$out/status"
 
 # shellcheck disable=SC2086 # a list of words

@@ -24,12 +24,30 @@ static void say(struct lineup_ctx *ctx, enum lineup_log_level level, const char 
 	ctx->log(ctx->log_arg, level, message);
 }
 
+static _Thread_local struct {
+	bool demote;
+	uint32_t count;
+} errors;
+
+void lineup_errors_begin(bool demote)
+{
+	errors.demote = demote;
+	errors.count = 0;
+}
+
+uint32_t lineup_errors_end(void)
+{
+	errors.demote = false;
+	return errors.count;
+}
+
 int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...)
 {
 	va_list args;
 
+	errors.count++;
 	va_start(args, format);
-	say(ctx, LINEUP_LOG_ERROR, format, args);
+	say(ctx, errors.demote ? LINEUP_LOG_WARNING : LINEUP_LOG_ERROR, format, args);
 	va_end(args);
 	return err;
 }

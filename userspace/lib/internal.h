@@ -70,6 +70,12 @@ void lineup_warn(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(
 void lineup_info(struct lineup_ctx *ctx, const char *format, ...) LINEUP_PRINTF(2, 3);
 void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char *format, ...) LINEUP_PRINTF(3, 4);
 /*
+ * Between these two the calling thread's lineup_fail counts what it says; with @demote it says warnings: for steps whose failure is not the caller's, who has
+ * another way. Returns the count. Not nested.
+ */
+void lineup_errors_begin(bool demote);
+uint32_t lineup_errors_end(void);
+/*
  * Copies a caller's option struct of @user->size bytes (its first field) into @options of @size bytes, zero-filled; NULL @user gives
  * zeros. -EINVAL: size smaller than 4; -E2BIG: unknown bytes that are not zero. Logs.
  */
