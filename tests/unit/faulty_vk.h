@@ -17,19 +17,18 @@
  *
  * Objects are counted from creation to destruction; see faulty_vk_leak. All of it may be called by any thread.
  */
-#define FAULTY_VK_KINDS(F)                                                                                                        \
-	F(QueueSubmit2)                                                                                                           \
-	F(WaitSemaphores) F(GetSemaphoreCounterValue) F(DeviceWaitIdle) F(AllocateMemory) F(Import) F(MapMemory) F(CreateBuffer)  \
-		F(BindBufferMemory2) F(CreateSemaphore) F(CreateCommandPool) F(AllocateCommandBuffers) F(ResetCommandPool)        \
-			F(BeginCommandBuffer) F(EndCommandBuffer) F(CreateQueryPool) F(GetQueryPoolResults) F(CreateShaderModule) \
-				F(CreatePipelineLayout) F(CreateComputePipelines) F(CreatePipelineCache) F(GetPipelineCacheData)  \
-					F(SetDebugUtilsObjectNameEXT) F(GetMemoryHostPointerPropertiesEXT)
+#define FAULTY_VK_KINDS(F) \
+	F(QueueSubmit2) F(WaitSemaphores) F(GetSemaphoreCounterValue) F(DeviceWaitIdle) F(AllocateMemory) F(Import) F(MapMemory) \
+	F(CreateBuffer) F(BindBufferMemory2) F(CreateSemaphore) F(CreateCommandPool) F(AllocateCommandBuffers) F(ResetCommandPool) \
+	F(BeginCommandBuffer) F(EndCommandBuffer) F(CreateQueryPool) F(GetQueryPoolResults) F(CreateShaderModule) \
+	F(CreatePipelineLayout) F(CreateComputePipelines) F(CreatePipelineCache) F(GetPipelineCacheData) \
+	F(SetDebugUtilsObjectNameEXT) F(GetMemoryHostPointerPropertiesEXT)
 
 enum faulty_vk_kind {
 #define FAULTY_VK_ENUM(name) FAULTY_VK_##name,
 	FAULTY_VK_KINDS(FAULTY_VK_ENUM)
 #undef FAULTY_VK_ENUM
-		FAULTY_VK_KIND_COUNT,
+	FAULTY_VK_KIND_COUNT,
 };
 
 extern const char *const faulty_vk_name[FAULTY_VK_KIND_COUNT];

@@ -99,7 +99,7 @@ static void several_lists_find_the_templates_on_any_of_them(void **state)
 static void a_template_matches_until_the_second_it_expires(void **state)
 {
 	static const int64_t nows[] = { 1, 2, NOW - 2, NOW - 1, NOW, NOW + 1, NOW + 2, 4294967295, 4294967296, 4102444799, 4102444800,
-					INT64_MAX };
+					INT64_MAX - 1, INT64_MAX };
 	struct fixture *f = fixture(state);
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(nows); i++)
