@@ -109,18 +109,28 @@ static void fake_unpack_row(const struct gpu_unpack *u, uint32_t row)
 	mark->deleted = deleted && (deleted[b * ((u->block_rows + 31) / 32) + r / 32] >> (r % 32) & 1);
 }
 
+/* Not instrumented, for sanitizers would make it the whole test: the copies before it are. */
+__attribute__((no_sanitize("thread", "address", "undefined"))) static int32_t fake_dot(const int8_t *a, const int8_t *b, uint32_t n)
+{
+	int32_t acc = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		acc += a[i] * b[i];
+	return acc;
+}
+
 static void fake_scan_row(const struct gpu_scan *s, uint32_t probe, uint32_t row)
 {
-	const int8_t *a = (const int8_t *)fake_at(s->probe_codes) + (uint64_t)probe * s->pitch * 16;
-	const int8_t *b = (const int8_t *)fake_at(s->codes) + (uint64_t)row * s->pitch * 16;
+	int8_t a[LINEUP_DIM_MAX], b[LINEUP_DIM_MAX];
 	const struct gpu_probe *p = (const struct gpu_probe *)fake_at(s->probe) + probe;
 	const struct gpu_bound *bound = (const struct gpu_bound *)fake_at(s->bounds) + row;
 	const struct gpu_mark *mark = (const struct gpu_mark *)fake_at(s->marks) + row;
 	uint32_t *count = (uint32_t *)(uintptr_t)s->counts + probe, at;
-	int32_t acc = 0;
+	int32_t acc;
 
-	for (uint32_t i = 0; i < s->pitch * 16; i++)
-		acc += a[i] * b[i];
+	memcpy(a, fake_at(s->probe_codes) + (uint64_t)probe * s->pitch * 16, s->pitch * 16);
+	memcpy(b, fake_at(s->codes) + (uint64_t)row * s->pitch * 16, s->pitch * 16);
+	acc = fake_dot(a, b, s->pitch * 16);
 	if ((double)p->scale * bound->scale * acc + p->c0 + (double)p->c1 * bound->resid < p->threshold - 1e-6)
 		return;
 	if (mark->deleted || (s->lists && !(mark->lists & s->lists)) || ((int64_t)mark->expires > 0 && mark->expires <= s->now))

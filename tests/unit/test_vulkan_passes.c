@@ -318,9 +318,9 @@ static void a_loss_at_any_submission_changes_no_answer(void **state)
 		setup.stream_bytes = 4 << 20;
 		searcher = bed_searcher(f->bed, &setup);
 		atomic_store(&fake.submits_left, (int)i);
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+		for (int search = 0; search < 3; search++)
+			bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+		atomic_store(&fake.submits_left, -1); /* a loss after the last answer shows in the next search */
 		facts = facts_of(f, searcher);
 		if (!atomic_load(&fake.lost)) { /* fewer submissions than that */
 			lineup_searcher_destroy(searcher);
