@@ -115,7 +115,7 @@ built()
 
 build_all()
 {
-	if [ -e "$build/packed" ] && built; then
+	if [ -z "$pack" ] && [ -e "$build/packed" ] && built; then
 		echo "the programs in $build came with it, and run here"
 		return 0
 	fi
@@ -142,7 +142,11 @@ pack()
 		*) cp -L "$library" "$build/lib/" ;;
 		esac
 	done
+	# Opened at run time.
+	library=$(PATH=$PATH:/sbin ldconfig -p | awk '/libvulkan.so.1 / { print $NF; exit }')
+	[ -z "$library" ] || cp -L "$library" "$build/lib/"
 	touch "$build/packed"
+	echo "to carry: $build/packed, lib/, lineup, tests/bench/vulkan_list and tests/unit/test_vulkan_* of $build, and tests/"
 }
 
 # A driver in an odd place, as in some containers.
@@ -345,6 +349,7 @@ report()
 	for input in "${inputs[@]}"; do
 		[ ! -e "$input" ] || have+=("$input")
 	done
+	[ -e "$out/resident.json" ] || [ -e "$out/streamed.json" ] || { echo "nothing was benchmarked"; return 77; }
 	python3 tests/bench/gpu_report.py "$out/gpu.json" "$out/gpu.svg" "${have[@]}" && echo "in $out: gpu.json, gpu.svg, and the logs of all stages"
 }
 
@@ -365,8 +370,8 @@ sweep()
 
 # ---- all of it -------------------------------------------------------------------------------------------------------------------
 
-[ -d "$build/lib" ] && export LD_LIBRARY_PATH=$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-rm -f "$out"/*.json "$out"/*.svg "$out"/*.log
+[ -z "$pack" ] && [ -d "$build/lib" ] && export LD_LIBRARY_PATH=$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+rm -f "$out"/*.json "$out"/*.svg "$out"/*.log "$out"/*.status
 stage build_all 1 "build"
 # A test that does not build is a failure, and no reason not to measure.
 built || { printf 'FAILED: %s\n' "${failures[@]}"; exit 1; }
