@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device layer and kernels without Vulkan, for one test that includes this file: the functions of vk.h and kernels.h that passes use, in plain C. Addresses
- * are pointers. Each queue is a thread that runs submissions in order, late by chance, so that sanitizers see who uses what too early or too late;
- * kernels are the sequential model of params.h. A plan makes submissions fail.
+ * A device layer and kernels without Vulkan, for one test that includes this file: the functions of vk.h and kernels.h that
+ * passes use, in plain C. Addresses are pointers. Each queue is a thread that runs submissions in order, late by chance, so
+ * that sanitizers see who uses what too early or too late; kernels are the sequential model of params.h. A plan makes
+ * submissions fail.
  */
 #ifndef TEST_FAKE_VK_H
 #define TEST_FAKE_VK_H
@@ -84,7 +85,8 @@ static const uint8_t *fake_at(uint64_t address)
 
 static void fake_unpack_row(const struct gpu_unpack *u, uint32_t row)
 {
-	struct lineup_shape shape = { .groups = u->groups, .block_rows = u->block_rows, .panel_bytes = LINEUP_PANEL_ROWS * 4 * u->groups };
+	struct lineup_shape shape = { .groups = u->groups, .block_rows = u->block_rows,
+				     .panel_bytes = LINEUP_PANEL_ROWS * 4 * u->groups };
 	uint32_t b = row / u->block_rows, r = row % u->block_rows, to = u->row_first + row;
 	const uint32_t *deleted = (const uint32_t *)fake_at(u->deleted);
 	uint8_t *codes = (uint8_t *)(uintptr_t)u->codes + (uint64_t)to * u->pitch * 16;
@@ -126,8 +128,8 @@ static void fake_scan_row(const struct gpu_scan *s, uint32_t probe, uint32_t row
 	at = (*count)++;
 	if (at < s->cap)
 		((struct gpu_entry *)(uintptr_t)s->entries)[(uint64_t)probe * s->cap + at] = (struct gpu_entry){
-			.row = s->row_base + row, .acc = acc, .scale = bound->scale, .resid = bound->resid, .subject = mark->subject,
-			.template_id = mark->template_id };
+			.row = s->row_base + row, .acc = acc, .scale = bound->scale, .resid = bound->resid,
+			.subject = mark->subject, .template_id = mark->template_id };
 }
 
 static uint32_t fake_ordered(float f)
@@ -317,7 +319,8 @@ void lineup_vk_bind_to_node(void *memory, size_t size, int node)
 	(void)node;
 }
 
-int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software, struct lineup_device devices[LINEUP_DEVICES_MAX], uint32_t *count)
+int lineup_vk_select(struct lineup_ctx *ctx, const char *selector, bool software,
+		     struct lineup_device devices[LINEUP_DEVICES_MAX], uint32_t *count)
 {
 	(void)selector;
 	(void)software;
@@ -372,7 +375,8 @@ void lineup_vk_close(struct lineup_vk_device *device)
 	free(device);
 }
 
-int lineup_vk_buffer_create(struct lineup_vk_device *device, enum lineup_vk_where where, uint64_t size, const char *name, struct lineup_vk_buffer *buffer)
+int lineup_vk_buffer_create(struct lineup_vk_device *device, enum lineup_vk_where where, uint64_t size, const char *name,
+			    struct lineup_vk_buffer *buffer)
 {
 	uint8_t *p;
 
@@ -388,11 +392,13 @@ int lineup_vk_buffer_create(struct lineup_vk_device *device, enum lineup_vk_wher
 	return 0;
 }
 
-int lineup_vk_buffer_import(struct lineup_vk_device *device, void *memory, uint64_t size, const char *name, struct lineup_vk_buffer *buffer)
+int lineup_vk_buffer_import(struct lineup_vk_device *device, void *memory, uint64_t size, const char *name,
+			    struct lineup_vk_buffer *buffer)
 {
 	if (!device->import_alignment)
 		return -ENOTSUP;
-	*buffer = (struct lineup_vk_buffer){ .buffer = (VkBuffer)name, .address = (uintptr_t)memory, .size = size, .map = memory, .imported = true };
+	*buffer = (struct lineup_vk_buffer){ .buffer = (VkBuffer)name, .address = (uintptr_t)memory, .size = size, .map = memory,
+					    .imported = true };
 	atomic_fetch_add(&fake.buffers, 1);
 	return 0;
 }
@@ -425,7 +431,8 @@ static struct fake_recording *fake_recording(const struct lineup_vk_commands *co
 	return (struct fake_recording *)commands->buffer;
 }
 
-int lineup_vk_commands_create(struct lineup_vk_device *device, const struct lineup_vk_queue *queue, const char *name, struct lineup_vk_commands *commands)
+int lineup_vk_commands_create(struct lineup_vk_device *device, const struct lineup_vk_queue *queue, const char *name,
+			      struct lineup_vk_commands *commands)
 {
 	(void)device;
 	(void)queue;
@@ -459,8 +466,8 @@ static struct fake_op *fake_add(const struct lineup_vk_commands *commands, enum 
 	return &r->ops[r->count++];
 }
 
-void lineup_vk_copy(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from, uint64_t from_offset,
-		    const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size)
+void lineup_vk_copy(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *from,
+		    uint64_t from_offset, const struct lineup_vk_buffer *to, uint64_t to_offset, uint64_t size)
 {
 	struct fake_op *op = fake_add(commands, FAKE_COPY);
 
@@ -471,8 +478,8 @@ void lineup_vk_copy(struct lineup_vk_device *device, struct lineup_vk_commands *
 	op->u.copy.size = size;
 }
 
-void lineup_vk_fill(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to, uint64_t offset,
-		    uint64_t size, uint32_t word)
+void lineup_vk_fill(struct lineup_vk_device *device, struct lineup_vk_commands *commands, const struct lineup_vk_buffer *to,
+		    uint64_t offset, uint64_t size, uint32_t word)
 {
 	struct fake_op *op = fake_add(commands, FAKE_FILL);
 

@@ -117,8 +117,8 @@ static void *wait_for_a_block(void *arg)
 }
 
 /*
- * All slots are taken, so the threads wait until one is released; none is. (A thread that comes after the stop gets the same answer: the test does not
- * depend on who is first.)
+ * All slots are taken, so the threads wait until one is released; none is. (A thread that comes after the stop gets the same
+ * answer: the test does not depend on who is first.)
  */
 static void a_stop_wakes_those_who_wait_for_a_slot(void **state)
 {

@@ -15,7 +15,10 @@ struct fixture {
 	struct probes probes;
 };
 
-/* Two segments of several blocks, a small one, and a journal; some rows are deleted, expire, or are on lists; subjects have several templates. */
+/*
+ * Two segments of several blocks, a small one, and a journal; some rows are deleted, expire, or are on lists; subjects have
+ * several templates.
+ */
 static void enrol(struct fixture *f, struct rng *rng, uint64_t first, uint64_t count)
 {
 	char (*text)[16] = calloc(count, sizeof(*text));
@@ -315,9 +318,9 @@ static void a_loss_at_any_submission_changes_no_answer(void **state)
 		setup.stream_bytes = 4 << 20;
 		searcher = bed_searcher(f->bed, &setup);
 		atomic_store(&fake.submits_left, (int)i);
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
-		bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+		for (int search = 0; search < 3; search++)
+			bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+		atomic_store(&fake.submits_left, -1); /* a loss after the last answer shows in the next search */
 		facts = facts_of(f, searcher);
 		if (!atomic_load(&fake.lost)) { /* fewer submissions than that */
 			lineup_searcher_destroy(searcher);
@@ -449,7 +452,8 @@ static void a_name_that_is_no_variant_is_refused(void **state)
 		assert_null(searcher);
 		assert_int_equal(f->bed->messages.errors, 1);
 	}
-	assert_int_equal(lineup_searcher_create(f->bed->gallery, &SETUP(.backend = "scalar", .devices = "0"), &(struct lineup_searcher *){ NULL }),
+	assert_int_equal(lineup_searcher_create(f->bed->gallery, &SETUP(.backend = "scalar", .devices = "0"),
+						&(struct lineup_searcher *){ NULL }),
 			 -EINVAL);
 }
 

@@ -70,7 +70,7 @@ static void search_now(struct growth *g, const struct vulkan *vulkan)
 
 static void grow_and_search(const struct vulkan *vulkan, const struct kind *kind, uint32_t dim, uint64_t seed)
 {
-	uint64_t large = test_scaled(600000, 60000) / (dim + 300), total = 49 + large + 30;
+	uint64_t large = test_scaled(400000, 60000) / (dim + 300), total = 49 + large + 30;
 	struct rng rng = { seed };
 	char story[96];
 	struct growth g = { .rng = &rng };
@@ -86,16 +86,15 @@ static void grow_and_search(const struct vulkan *vulkan, const struct kind *kind
 	g.probe_rows = rows_alloc(PROBES, dim, kind->dtype);
 	kind_fill(kind, &rng, &g.rows, &g.probe_rows);
 	probes_init(&g.probes, g.bed, &g.probe_rows);
-	if (!rng_below(&rng, 4)) /* of nothing */
+	if (!rng_below(&rng, 8)) /* of nothing */
 		search_now(&g, vulkan);
 	growth_add(&g, rng_below(&rng, 2) ? 48 : 49);
-	if (!rng_below(&rng, 4))
+	if (!rng_below(&rng, 8))
 		search_now(&g, vulkan);
 	growth_add(&g, large);
 	growth_thin(&g);
 	growth_add(&g, 30);
 	growth_thin(&g);
-	search_now(&g, vulkan);
 	search_now(&g, vulkan);
 	if (rng_below(&rng, 2)) {
 		bed_compact(g.bed);

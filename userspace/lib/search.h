@@ -90,8 +90,8 @@ void lineup_searcher_unload(struct lineup_searcher *searcher);
 /* search_gpu.c */
 
 /*
- * Opens GPUs, if @setup asks for them by name, or leaves the choice and there are some: searcher->gpus. Else that stays NULL, and *@cpu is the name of the CPU's
- * backend. -EINVAL, -ENODEV, -ENOTSUP, -ENOMEM: logged.
+ * Opens GPUs, if @setup asks for them by name, or leaves the choice and there are some: searcher->gpus. Else that stays NULL, and
+ * *@cpu is the name of the CPU's backend. -EINVAL, -ENODEV, -ENOTSUP, -ENOMEM: logged.
  */
 int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lineup_search_setup *setup, const char **cpu);
 /* With the stream there, if there is one: searcher->gpus is ready, or NULL where nobody asked for it. Logs. */

@@ -77,7 +77,8 @@ int lineup_searcher_attach_gpus(struct lineup_searcher *searcher, const struct l
 
 /* ---- passes ---- */
 
-static int survivor(void *arg, uint32_t thread, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid, double *floor)
+static int survivor(void *arg, uint32_t thread, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid,
+		    double *floor)
 {
 	struct lineup_searcher *searcher = arg;
 

@@ -57,8 +57,8 @@ struct lineup_stream_block {
 struct lineup_stream;
 
 /*
- * A stream over those segments of @snapshot that are on disk. @engine NULL: the context's, or io_uring, else pread, with a warning once. All memory is allocated here:
- * @bytes for the ring (0: the default). @snapshot is borrowed.
+ * A stream over those segments of @snapshot that are on disk. @engine NULL: the context's, or io_uring, else pread, with a
+ * warning once. All memory is allocated here: @bytes for the ring (0: the default). @snapshot is borrowed.
  */
 int lineup_stream_create(struct lineup_snapshot *snapshot, uint64_t bytes, const struct lineup_engine *engine, struct lineup_stream **stream);
 void lineup_stream_destroy(struct lineup_stream *stream);
@@ -84,8 +84,9 @@ uint64_t lineup_stream_pass_bytes(const struct lineup_stream *stream); /* that t
 const char *lineup_stream_engine(const struct lineup_stream *stream);
 
 /*
- * Where blocks lie, for a device that reads them from there: slot_count slots of slot_bytes each, from @memory on, which has room up to the next multiple
- * of 2 MiB. Each block of a pass lies at the beginning of its .slot. Valid until destroy or lineup_stream_move.
+ * Where blocks lie, for a device that reads them from there: slot_count slots of slot_bytes each, from @memory on, which has
+ * room up to the next multiple of 2 MiB. Each block of a pass lies at the beginning of its .slot. Valid until destroy or
+ * lineup_stream_move.
  */
 struct lineup_stream_ring {
 	uint8_t *memory;
@@ -95,9 +96,9 @@ struct lineup_stream_ring {
 
 void lineup_stream_ring(const struct lineup_stream *stream, struct lineup_stream_ring *ring);
 /*
- * Reads into @memory from now on, which must have the ring's size, be aligned to pages and stay until the next move or destroy; NULL: back into memory of
- * its own. Between passes. A read shows that the kernel can: -EFAULT and the like, silent, if it cannot; the stream is then where it was. An error of
- * going back is logged and leaves a stream that can only be destroyed.
+ * Reads into @memory from now on, which must have the ring's size, be aligned to pages and stay until the next move or destroy;
+ * NULL: back into memory of its own. Between passes. A read shows that the kernel can: -EFAULT and the like, silent, if it
+ * cannot; the stream is then where it was. An error of going back is logged and leaves a stream that can only be destroyed.
  */
 int lineup_stream_move(struct lineup_stream *stream, void *memory);
 

@@ -57,9 +57,11 @@ static int jobs_create(struct gpu *gpu)
 		job->index = i;
 		err = lineup_vk_buffer_create(device, LINEUP_VK_DEVICE, aligned(most.raw), "blocks", &job->raw);
 		if (!err)
-			err = lineup_vk_buffer_create(device, LINEUP_VK_DEVICE, aligned(most.rows), "rows passing through", &job->rows);
+			err = lineup_vk_buffer_create(device, LINEUP_VK_DEVICE, aligned(most.rows), "rows passing through",
+						      &job->rows);
 		if (!err)
-			err = lineup_vk_buffer_create(device, LINEUP_VK_UPLOAD, aligned(most.deleted) + aligned(most.raw), "upload", &job->upload);
+			err = lineup_vk_buffer_create(device, LINEUP_VK_UPLOAD, aligned(most.deleted) + aligned(most.raw),
+						      "upload", &job->upload);
 		if (!err)
 			err = lineup_vk_commands_create(device, copier, "copies", &job->copies);
 	}
@@ -103,7 +105,7 @@ int gpu_buffers_create(struct gpu *gpu)
 	struct lineup_gpus *gpus = gpu->gpus;
 	struct lineup_vk_device *device = gpu->device;
 	struct gpu_layout most;
-	uint64_t list, lists;
+	uint64_t list, lists, answer;
 	int err;
 
 	gpu_layout(gpus, gpus->probes_max, gpus->setup.k_max, &most);
@@ -111,6 +113,7 @@ int gpu_buffers_create(struct gpu *gpu)
 	lists = list > GPU_FETCH_BYTES ? list : GPU_FETCH_BYTES;
 	if (lists > list * most.probes)
 		lists = list * most.probes;
+	answer = aligned(most.probes * sizeof(uint32_t)) + aligned(most.probes * sizeof(struct gpu_probe)) + lists;
 	gpu->lists = calloc(most.probes, sizeof(*gpu->lists));
 	err = gpu->lists ? 0 : -ENOMEM;
 	if (!err)
@@ -120,11 +123,10 @@ int gpu_buffers_create(struct gpu *gpu)
 	if (!err)
 		err = lineup_vk_buffer_create(device, LINEUP_VK_UPLOAD, most.counts, "probes", &gpu->upload);
 	if (!err)
-		err = lineup_vk_buffer_create(device, LINEUP_VK_READBACK, sizeof(uint32_t) * (GPU_JOBS + 1) * GPU_JOB_CHUNKS, "overflows", &gpu->flags);
+		err = lineup_vk_buffer_create(device, LINEUP_VK_READBACK, sizeof(uint32_t) * (GPU_JOBS + 1) * GPU_JOB_CHUNKS,
+					      "overflows", &gpu->flags);
 	if (!err)
-		err = lineup_vk_buffer_create(device, LINEUP_VK_READBACK,
-					      aligned(most.probes * sizeof(uint32_t)) + aligned(most.probes * sizeof(struct gpu_probe)) + lists,
-					      "answers", &gpu->answer);
+		err = lineup_vk_buffer_create(device, LINEUP_VK_READBACK, answer, "answers", &gpu->answer);
 	if (!err)
 		err = jobs_create(gpu);
 	if (err == -ENOMEM)
@@ -137,7 +139,8 @@ static int arena_create(struct gpu *gpu, uint32_t *first)
 {
 	struct lineup_gpus *gpus = gpu->gpus;
 	struct lineup_vk_buffer *arena = &gpu->arenas[gpu->arena_count];
-	uint64_t most = LINEUP_PIECE_BYTES_MAX < gpu->device->allocation_max ? LINEUP_PIECE_BYTES_MAX : gpu->device->allocation_max, bytes = 0;
+	uint64_t limit = gpu->device->allocation_max, bytes = 0;
+	uint64_t most = LINEUP_PIECE_BYTES_MAX < limit ? LINEUP_PIECE_BYTES_MAX : limit;
 	uint32_t end;
 	int err;
 
@@ -196,7 +199,8 @@ static int ring_import(struct gpu *gpu)
 
 	if (!may(gpu, "imported") || !alignment || RING_ALIGN % alignment)
 		return -ENOTSUP;
-	return lineup_vk_buffer_import(gpu->device, ring->memory, round_up(ring->slot_count * ring->slot_bytes, RING_ALIGN), "ring", &gpu->ring);
+	return lineup_vk_buffer_import(gpu->device, ring->memory, round_up(ring->slot_count * ring->slot_bytes, RING_ALIGN),
+				       "ring", &gpu->ring);
 }
 
 /* The stream reads into memory that the driver gives; with several devices it would be one's only. */
@@ -207,7 +211,8 @@ static int ring_move(struct gpu *gpu)
 
 	if (!may(gpu, "driver") || gpu->gpus->count > 1)
 		return err;
-	err = lineup_vk_buffer_create(gpu->device, LINEUP_VK_READBACK, round_up(ring->slot_count * ring->slot_bytes, RING_ALIGN), "ring", &gpu->ring);
+	err = lineup_vk_buffer_create(gpu->device, LINEUP_VK_READBACK, round_up(ring->slot_count * ring->slot_bytes, RING_ALIGN),
+				      "ring", &gpu->ring);
 	if (!err)
 		err = (uintptr_t)gpu->ring.map % PAGE_BYTES ? -ENOTSUP : lineup_stream_move(gpu->gpus->stream, gpu->ring.map);
 	gpu->ring_moved = !err;
@@ -236,7 +241,8 @@ int gpu_ring_create(struct gpu *gpu)
 		if (err == -ENODEV)
 			return err;
 		if (err)
-			return lineup_fail(gpus->ctx, -ENOTSUP, "%s: blocks cannot be %s here", gpu->device->info.name, gpus->ctx->gpu_test.staging);
+			return lineup_fail(gpus->ctx, -ENOTSUP, "%s: blocks cannot be %s here", gpu->device->info.name,
+					   gpus->ctx->gpu_test.staging);
 	}
 	if (!gpu->index)
 		gpus->staging = how;

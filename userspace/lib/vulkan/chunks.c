@@ -22,8 +22,8 @@ void gpu_chunks_begin(struct gpu *gpu)
 }
 
 /*
- * A chunk of m rows after n seen adds some k m / n survivors, and those within the width of their bounds of the threshold, if the gallery has no order: so
- * m grows with n, by what leaves the lists room for more than that.
+ * A chunk of m rows after n seen adds some k m / n survivors, and those within the width of their bounds of the threshold, if
+ * the gallery has no order: so m grows with n, by what leaves the lists room for more than that.
  */
 static void grow(struct gpu *gpu, uint32_t rows)
 {
@@ -143,7 +143,8 @@ static int copy_flags(struct gpu *gpu, uint32_t first)
 	int err = gpu_record(gpu, &commands);
 
 	if (!err)
-		lineup_vk_copy(gpu->device, commands, &gpu->state, gpu->layout.overflow + flag_bytes(first), &gpu->flags, flag_bytes(first),
+		lineup_vk_copy(gpu->device, commands, &gpu->state, gpu->layout.overflow + flag_bytes(first), &gpu->flags,
+			       flag_bytes(first),
 			       flag_bytes(GPU_JOB_CHUNKS));
 	return err;
 }
@@ -175,8 +176,8 @@ static int scan_and_wait(struct gpu *gpu, const struct gpu_job *job, uint64_t fi
 }
 
 /*
- * Scans @chunk, which overflowed, in halves, in halves of those ... It ends: lists are at most half full before each scan, so rows no more than the other
- * half fit whatever they are; more rows are halved until they fit or are no more than that.
+ * Scans @chunk, which overflowed, in halves, in halves of those ... It ends: lists are at most half full before each scan, so
+ * rows no more than the other half fit whatever they are; more rows are halved until they fit or are no more than that.
  */
 static int rescan(struct gpu *gpu, const struct gpu_job *job, const struct gpu_chunk *chunk)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A device's two threads: the worker, who brings blocks to the device and has them scanned, and the releaser, who gives them back to the stream.
+// A device's two threads: the worker brings blocks to it and has them scanned, the releaser gives them back to the stream.
 #include <signal.h>
 #include <string.h>
 
@@ -122,7 +122,8 @@ static void batch_put(struct gpu *gpu, const struct lineup_stream_block *block, 
 		job->batch_first = block->block;
 	copy_deleted(job, segment, block->block, block->rows);
 	if (from_ring && gpu->ring.size) {
-		lineup_vk_copy(gpu->device, &job->copies, &gpu->ring, block->slot * gpu->gpus->ring.slot_bytes, &job->raw, to, bytes);
+		lineup_vk_copy(gpu->device, &job->copies, &gpu->ring, block->slot * gpu->gpus->ring.slot_bytes, &job->raw, to,
+			       bytes);
 		job->blocks[job->block_count++] = *block;
 	} else {
 		memcpy((uint8_t *)job->upload.map + blocks_offset(job) + to, block->data, bytes);
@@ -340,7 +341,9 @@ static int run_pass(struct gpu *gpu)
 	for (uint32_t i = 0; !err && i < gpus->place.count; i++) {
 		const struct lineup_piece *piece = &gpus->place.pieces[i];
 
-		if (piece->device == gpu->index && is_journal(gpu, piece) && !gpus->pieces[i].full && (piece->kept || !gpus->pass.load_only))
+		if (piece->device != gpu->index || !is_journal(gpu, piece) || gpus->pieces[i].full)
+			continue;
+		if (piece->kept || !gpus->pass.load_only)
 			err = feed_journal(gpu, piece);
 	}
 	if (!err)
@@ -348,7 +351,7 @@ static int run_pass(struct gpu *gpu)
 	if (!err)
 		err = settle_all(gpu);
 	if (!err && !gpus->pass.load_only)
-		err = gpu_kept_fetch(gpu);
+		err = gpu_answer_fetch(gpu);
 	return err;
 }
 
@@ -444,7 +447,8 @@ int gpu_threads_start(struct gpu *gpu)
 		err = -pthread_create(&gpu->releaser, NULL, releaser_main, gpu);
 	gpu->releaser_started = gpu->worker_started && !err;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err ? lineup_fail(gpu->gpus->ctx, err, "%s: cannot start its threads: %s", gpu->device->info.name, strerror(-err)) : 0;
+	return err ? lineup_fail(gpu->gpus->ctx, err, "%s: cannot start its threads: %s", gpu->device->info.name,
+				 strerror(-err)) : 0;
 }
 
 void gpu_threads_stop(struct gpu *gpu)

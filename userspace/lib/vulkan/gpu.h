@@ -13,7 +13,8 @@ struct lineup_gpus_setup {
 	struct lineup_snapshot *snapshot; /* borrowed, like all here, until destroy */
 	const char *variant;       /* kernels.h; NULL: the best of each device */
 	const char *devices;       /* as lineup_search_setup.devices */
-	bool named;                /* GPUs were asked for: without @devices, software devices will do where there are no others; failures are errors */
+	/* GPUs were asked for: without @devices, software devices will do where there are no others; failures are errors */
+	bool named;
 	uint32_t threads;          /* of the pool that finish will be given */
 	uint32_t probes_max;
 	uint32_t k_max;
@@ -22,12 +23,13 @@ struct lineup_gpus_setup {
 };
 
 /*
- * Opens the devices. They share the snapshot in pieces (params.h), of which piece i belongs to device i % count. -ENODEV: there is none (silent unless
- * .named), -ENOTSUP, -ENOMEM: logged, as errors if .named, else as warnings.
+ * Opens the devices. They share the snapshot in pieces (params.h), of which piece i belongs to device i % count. -ENODEV: there
+ * is none (silent unless .named), -ENOTSUP, -ENOMEM: logged, as errors if .named, else as warnings.
  */
 int lineup_gpus_create(struct lineup_ctx *ctx, const struct lineup_gpus_setup *setup, struct lineup_gpus **gpus);
 /*
- * Makes all that a pass needs, once, before the first. @stream, whose ring may be imported, is borrowed until destroy; NULL: nothing is on disk. -ENOMEM,
+ * Makes all that a pass needs, once, before the first. @stream, whose ring may be imported, is borrowed until destroy; NULL:
+ * nothing is on disk. -ENOMEM,
  * -ENOTSUP, -ENODEV: logged likewise.
  */
 int lineup_gpus_attach(struct lineup_gpus *gpus, struct lineup_stream *stream);
@@ -42,7 +44,10 @@ uint32_t lineup_gpus_probes_max(const struct lineup_gpus *gpus);
 /* Whether all rows have a place in device memory. */
 bool lineup_gpus_fits(const struct lineup_gpus *gpus);
 
-/* Whether the pass that has begun needs this block from the stream: false while its rows are in device memory. As lineup_stream_begin's filter. */
+/*
+ * Whether the pass that has begun needs this block from the stream: false while its rows are in device memory. As
+ * lineup_stream_begin's filter.
+ */
 bool lineup_gpus_wants(void *gpus, uint32_t segment, uint64_t block);
 
 struct lineup_gpus_pass {
@@ -53,30 +58,35 @@ struct lineup_gpus_pass {
 	int64_t now;
 	const float *threshold;    /* NULL: none */
 	/*
-	 * A row that may be in @probe's result: @entry but for its score, and what its bounds are made of. *@floor is set to a score below which no row
-	 * can be in the result; an error ends the pass and is returned by it. @thread is below setup.threads, or that plus the number of a device;
-	 * calls with one @thread follow each other, others run at the same time, for the same probe too.
+	 * A row that may be in @probe's result: @entry but for its score, and what its bounds are made of. *@floor is set to a
+	 * score below which no row can be in the result; an error ends the pass and is returned by it. @thread is below
+	 * setup.threads, or that plus the number of a device; calls with one @thread follow each other, others run at the same
+	 * time, for the same probe too.
 	 */
-	int (*survivor)(void *arg, uint32_t thread, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid,
-			double *floor);
+	int (*survivor)(void *arg, uint32_t thread, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale,
+			float resid, double *floor);
 	void *arg;
 	bool load_only;            /* brings rows to the devices, scans nothing */
 };
 
 /*
- * A pass: begin; feed each block the stream delivers, verified, from any threads; finish. feed takes the block over and releases it to the stream, on
- * failure too; blocks are scanned in their order whatever the order of calls. finish waits for the devices and hands
- * out the survivors, @threads at a time by @pool; it must be called after begin has returned 0, whatever failed since.
+ * A pass: begin; feed each block the stream delivers, verified, from any threads; finish. feed takes the block over and
+ * releases it to the stream, on failure too; blocks are scanned in their order whatever the order of calls. finish waits for
+ * the devices and hands out the survivors, @threads at a time by @pool; it must be called after begin has returned 0, whatever
+ * failed since.
  *
- * -ENODEV: a device was lost, or failed in a way that makes its answers unusable (logged as a warning): nothing of the pass counts, though survivors may have been handed
- * out; lineup_gpus_recover, then repeat the pass. -ECANCELED (silent): the blocks that were wanted did not all come; nothing counts, and the next pass can
- * begin. Other errors are survivor's own.
+ * -ENODEV: a device was lost, or failed in a way that makes its answers unusable (logged as a warning): nothing of the pass
+ * counts, though survivors may have been handed out; lineup_gpus_recover, then repeat the pass. -ECANCELED (silent): the blocks
+ * that were wanted did not all come; nothing counts, and the next pass can begin. Other errors are survivor's own.
  */
 int lineup_gpus_begin(struct lineup_gpus *gpus, const struct lineup_gpus_pass *pass);
 int lineup_gpus_feed(struct lineup_gpus *gpus, const struct lineup_stream_block *block);
 int lineup_gpus_finish(struct lineup_gpus *gpus, struct lineup_pool *pool);
 
-/* Opens the devices anew, empty. -ENODEV: it failed, or the last loss was less than a minute ago: the CPU takes over; logged as a warning either way. */
+/*
+ * Opens the devices anew, empty. -ENODEV: it failed, or the last loss was less than a minute ago: the CPU takes over; logged as
+ * a warning either way.
+ */
 int lineup_gpus_recover(struct lineup_gpus *gpus);
 
 struct lineup_gpus_facts {

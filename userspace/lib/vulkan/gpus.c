@@ -9,7 +9,8 @@
 
 static const char *backend_name(const char *variant)
 {
-	static const char *const names[] = { "vulkan-scalar", "vulkan-dot", "vulkan-coopmat", "vulkan-coopmat-nv", "vulkan-emulated" };
+	static const char *const names[] = { "vulkan-scalar", "vulkan-dot", "vulkan-coopmat", "vulkan-coopmat-nv",
+					    "vulkan-emulated" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(names[i] + strlen("vulkan-"), variant))
@@ -48,7 +49,9 @@ static int open_devices(struct lineup_gpus *gpus)
 		if (!err)
 			err = lineup_vk_kernels_create(gpu->device, gpus->setup.variant, &gpu->kernels);
 		if (!err)
-			gpu->memory = gpus->setup.memory_max ? gpus->setup.memory_max : lineup_vk_memory_available(gpu->device) / 10 * 8;
+			gpu->memory = gpus->setup.memory_max;
+		if (!err && !gpu->memory)
+			gpu->memory = lineup_vk_memory_available(gpu->device) / 10 * 8;
 	}
 	free(list);
 	return err;
@@ -90,8 +93,8 @@ static int place_rows(struct lineup_gpus *gpus)
 }
 
 /*
- * Runs @step. Its errors are the caller's only if GPUs were asked for and no CPU can take over; then one is said in any case. That there is no GPU
- * where nobody asked for one is not worth a word.
+ * Runs @step. Its errors are the caller's only if GPUs were asked for and no CPU can take over; then one is said in any case.
+ * That there is no GPU where nobody asked for one is not worth a word.
  */
 static int try(struct lineup_gpus *gpus, int (*step)(struct lineup_gpus *gpus), bool demote)
 {
@@ -139,8 +142,8 @@ static int attach_all(struct lineup_gpus *gpus)
 }
 
 /*
- * What a device that does not answer may still be doing is unknown, and to ask it to stop would be to wait for it: its objects and memory stay, for
- * the rest of the process, and remain known here.
+ * What a device that does not answer may still be doing is unknown, and to ask it to stop would be to wait for it: its objects
+ * and memory stay, for the rest of the process, and remain known here.
  */
 static void leave_behind(struct gpu *gpu)
 {
@@ -299,7 +302,8 @@ static void number_blocks(struct lineup_gpus *gpus)
 		struct gpu *gpu = &gpus->gpu[piece->device];
 
 		gpus->pieces[i].arrived = 0;
-		if (gpus->setup.snapshot->segments[piece->segment].blocks || !lineup_gpus_wants(gpus, piece->segment, piece->block_first))
+		if (gpus->setup.snapshot->segments[piece->segment].blocks || !lineup_gpus_wants(gpus, piece->segment,
+												piece->block_first))
 			continue;
 		gpus->pieces[i].ordinal = gpu->expected;
 		gpu->expected += piece->block_count;
@@ -406,5 +410,7 @@ const char *lineup_gpus_why_not(struct lineup_ctx *ctx)
 	free(list);
 	if (any)
 		return NULL;
-	return err ? "its devices cannot be listed" : !count && why ? why : "there is no device that can run it, or only software ones";
+	if (err)
+		return "its devices cannot be listed";
+	return !count && why ? why : "there is no device that can run it, or only software ones";
 }

@@ -41,7 +41,8 @@ void gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands)
 
 	gpu->answer_used = gpu->answer_used > answer_lists(gpu) ? gpu->answer_used : answer_lists(gpu);
 	lineup_vk_copy(gpu->device, commands, &gpu->state, l->kept, &gpu->answer, 0, l->probes * sizeof(uint32_t));
-	lineup_vk_copy(gpu->device, commands, &gpu->state, l->params, &gpu->answer, answer_params(gpu), l->probes * sizeof(struct gpu_probe));
+	lineup_vk_copy(gpu->device, commands, &gpu->state, l->params, &gpu->answer, answer_params(gpu),
+		       l->probes * sizeof(struct gpu_probe));
 }
 
 int gpu_kept_fetch(struct gpu *gpu)
@@ -129,6 +130,26 @@ int gpu_probes_erase(struct gpu *gpu)
 
 /* ---- survivors ---- */
 
+int gpu_answer_fetch(struct gpu *gpu)
+{
+	uint64_t list = gpu->layout.cap * sizeof(struct gpu_entry), all = list * gpu->layout.probes;
+	struct lineup_vk_commands *commands;
+	int err = gpu_record(gpu, &commands);
+
+	if (err)
+		return err;
+	gpu_kept_copy(gpu, commands);
+	gpu->lists_there = answer_lists(gpu) + all <= gpu->answer.size;
+	if (gpu->lists_there) {
+		lineup_vk_copy(gpu->device, commands, &gpu->entries, 0, &gpu->answer, answer_lists(gpu), all);
+		gpu->answer_used = answer_lists(gpu) + all;
+		for (uint32_t p = 0; p < gpu->layout.probes; p++)
+			gpu->lists[p].offset = answer_lists(gpu) + p * list;
+	}
+	lineup_vk_barrier(gpu->device, commands);
+	return gpu_submit_and_wait(gpu);
+}
+
 /* Brings the lists of probes [*@first, ...) as far as there is room for them; *@first: the probe after. The queue is idle then. */
 static int fetch(struct gpu *gpu, uint32_t *first)
 {
@@ -145,7 +166,8 @@ static int fetch(struct gpu *gpu, uint32_t *first)
 			break;
 		gpu->lists[*first].offset = at;
 		if (bytes)
-			lineup_vk_copy(gpu->device, commands, &gpu->entries, (uint64_t)*first * gpu->layout.cap * sizeof(struct gpu_entry),
+			lineup_vk_copy(gpu->device, commands, &gpu->entries,
+				       (uint64_t)*first * gpu->layout.cap * sizeof(struct gpu_entry),
 				       &gpu->answer, at, bytes);
 		at += bytes;
 	}
@@ -242,7 +264,8 @@ int gpu_drain(struct gpu *gpu)
 	err = gpu_record(gpu, &commands);
 	if (err)
 		return err;
-	lineup_vk_copy(gpu->device, commands, &gpu->upload, l->params, &gpu->state, l->params, l->probes * sizeof(struct gpu_probe));
+	lineup_vk_copy(gpu->device, commands, &gpu->upload, l->params, &gpu->state, l->params,
+		       l->probes * sizeof(struct gpu_probe));
 	lineup_vk_fill(gpu->device, commands, &gpu->state, l->counts, l->slots - l->counts, 0);
 	lineup_vk_barrier(gpu->device, commands);
 	return gpu_submit_and_wait(gpu);
@@ -276,7 +299,10 @@ int gpu_deliver(struct gpu *gpu, struct lineup_pool *pool)
 
 	while (!err && next < gpu->layout.probes) {
 		atomic_store(&d.next, next);
-		err = fetch(gpu, &next);
+		if (gpu->lists_there)
+			next = gpu->layout.probes;
+		else
+			err = fetch(gpu, &next);
 		if (err)
 			return err;
 		d.end = next;

@@ -11,21 +11,23 @@
 #include "vk.h"
 
 /*
- * Each device has two threads. Its worker does all that talks to the device during a pass, in an order that depends on nothing but the gallery, the
- * probes and the setup:
+ * Each device has two threads. Its worker does all that talks to the device during a pass, in an order that depends on nothing
+ * but the gallery, the probes and the setup:
  *
  *	rows that are in device memory already
  *	blocks that the stream brings, in their order, in batches
  *	blocks of the journal, which are in host memory
  *	a last look at what overflowed
  *
- * That work is cut into *jobs*: rows that are in one place, and the chunks they are scanned in. A job's buffers are used again JOBS jobs later; before that
- * it is settled: its chunks that overflowed are scanned again while their rows are still there. A job is recorded into as many *submissions* as the time
- * limit of one asks for.
+ * That work is cut into *jobs*: rows that are in one place, and the chunks they are scanned in. A job's buffers are used again
+ * JOBS jobs later; before that it is settled: its chunks that overflowed are scanned again while their rows are still there. A
+ * job is recorded into as many *submissions* as the time limit of one asks for.
  *
- * The other thread, the releaser, gives blocks back to the stream as soon as they are copied: no thread that waits for a block waits for scans.
+ * The other thread, the releaser, gives blocks back to the stream as soon as they are copied: no thread that waits for a block
+ * waits for scans.
  *
- * A block goes: feed() puts it among .pending; the worker takes blocks in order, copies them to the device and hands them to the releaser.
+ * A block goes: feed() puts it among .pending; the worker takes blocks in order, copies them to the device and hands them to
+ * the releaser.
  */
 enum {
 	GPU_JOBS = 4,                     /* in flight: reading, copying and scanning overlap */
@@ -132,6 +134,7 @@ struct gpu {
 	uint64_t bytes_uploaded;
 	uint64_t survivors;
 	uint64_t answer_used;             /* bytes of .answer that hold scores */
+	bool lists_there;                 /* in .answer, all of them */
 	int host_error;                   /* survivor's own: not the device's fault */
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
@@ -211,8 +214,8 @@ void gpu_chunks_begin(struct gpu *gpu); /* a pass */
 /* The next job, its buffers free and what it did settled. */
 int gpu_job_get(struct gpu *gpu, struct gpu_job **job);
 /*
- * Scans the rows [@first, @end) of @job's, recorded in chunks and submitted. *@done: where it stopped, because a job holds no more chunks; settle it and go
- * on, or go on with the next job where the rows stay.
+ * Scans the rows [@first, @end) of @job's, recorded in chunks and submitted. *@done: where it stopped, because a job holds no
+ * more chunks; settle it and go on, or go on with the next job where the rows stay.
  */
 int gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t end, uint64_t *done);
 /* Waits for all of @job's work, scans again what overflowed: no row of it is needed any more. */
@@ -225,8 +228,13 @@ int gpu_probes_erase(struct gpu *gpu);
 /* Brings kept counts and thresholds to gpu->answer: recorded, or at once. */
 void gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands);
 int gpu_kept_fetch(struct gpu *gpu);
+/* Likewise, with the lists if they are few enough to come whole: one wait less. For gpu_deliver. */
+int gpu_answer_fetch(struct gpu *gpu);
 uint32_t gpu_kept_most(const struct gpu *gpu); /* as they came back last */
-/* Hands all lists to the host in the worker's thread, empties them, and raises the device's thresholds by what the host knows then. Kept counts are there. */
+/*
+ * Hands all lists to the host in the worker's thread, empties them, and raises the device's thresholds by what the host knows
+ * then. Kept counts are there.
+ */
 int gpu_drain(struct gpu *gpu);
 /* Hands all lists to the host by the threads of @pool. Kept counts are there. */
 int gpu_deliver(struct gpu *gpu, struct lineup_pool *pool);

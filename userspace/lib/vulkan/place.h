@@ -40,8 +40,9 @@ uint64_t lineup_piece_bytes(uint32_t dim, uint64_t rows);
 /* The limit of a piece where the device with the least memory has @memory for rows; 0: none has any. */
 uint64_t lineup_piece_bytes_max(uint64_t memory);
 /*
- * Cuts @snapshot into pieces of at most @bytes_max bytes (but at least a block), piece i for device i % @devices. In each segment that is large enough their number
- * is a multiple of @devices, and they are equal to within a block, so that the shares are. -ENOMEM; -EOVERFLOW: more rows than 32 bits count. Silent.
+ * Cuts @snapshot into pieces of at most @bytes_max bytes (but at least a block), piece i for device i % @devices. In each
+ * segment that is large enough their number is a multiple of @devices, and they are equal to within a block, so that the shares
+ * are. -ENOMEM; -EOVERFLOW: more rows than 32 bits count. Silent.
  */
 int lineup_place_init(struct lineup_place *place, const struct lineup_snapshot *snapshot, uint32_t devices, uint64_t bytes_max);
 void lineup_place_fini(struct lineup_place *place); /* takes a zeroed one */

@@ -35,8 +35,8 @@ int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t valu
 }
 
 /*
- * What a wait for @s tells of the device's rate. Where the wait took time, the device has just finished; where it did not, it may have done so
- * long ago, and the rate is a lower bound.
+ * What a wait for @s tells of the device's rate. Where the wait took time, the device has just finished; where it did not, it
+ * may have done so long ago, and the rate is a lower bound.
  */
 static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited)
 {
