@@ -9,9 +9,10 @@
 
 #include <cmocka.h>
 
+#include "under_sanitizer.h"
 #include "vulkan_kernels.h"
 
-enum { BED_BYTES = 48 << 20, CAP = 512 };
+enum { BED_BYTES = 48 << 20, CAP = 512, STRIDE = UNDER_SANITIZER ? 7 : 1 };
 
 static struct kernels_bed bed;
 
@@ -123,7 +124,7 @@ static void blocks_of_every_dimension_become_rows(void **state)
 	static const uint32_t large[] = { 192, 255, 256, 257, 511, 512, 1000, 2048, 4095, 4096 };
 
 	(void)state;
-	for (uint32_t dim = 1; dim <= 130; dim++)
+	for (uint32_t dim = 1; dim <= 130; dim += STRIDE)
 		unpack(dim, 48, 100, dim % 3 != 0);
 	for (size_t i = 0; i < ARRAY_SIZE(large); i++)
 		unpack(large[i], 96, 96 + 1 + kbed_below(96), i % 2);
@@ -132,7 +133,7 @@ static void blocks_of_every_dimension_become_rows(void **state)
 static void a_last_block_may_hold_any_number_of_rows(void **state)
 {
 	(void)state;
-	for (uint32_t rows = 1; rows <= 2 * 48; rows++)
+	for (uint32_t rows = 1; rows <= 2 * 48; rows += STRIDE)
 		unpack(20, 48, rows, true);
 	unpack(8, 48 * 50, 48 * 50 * 3 - 1, true);
 	unpack(8, 48, 48 * 700, true);
@@ -319,7 +320,7 @@ static void sums_are_exact_in_every_variant(void **state)
 
 	(void)state;
 	for (size_t d = 0; d < ARRAY_SIZE(dims); d++) {
-		for (uint32_t n = 0; n < 4; n++) {
+		for (uint32_t n = d % STRIDE; n < 4; n += STRIDE) {
 			place_scan(&s, dims[d], rows[(d + 3 * n) % ARRAY_SIZE(rows)], probes[(3 * d + n * 7) % ARRAY_SIZE(probes)]);
 			by_all(&s, check_all_rows);
 		}
@@ -432,7 +433,7 @@ static void survivors_are_those_whose_bound_reaches_the_threshold(void **state)
 	struct scanning s;
 
 	(void)state;
-	for (uint32_t n = 0; n < 60; n++) {
+	for (uint32_t n = 0; n < 60; n += STRIDE) {
 		place_scan(&s, dims[n % ARRAY_SIZE(dims)], 30 + kbed_below(170), 1 + kbed_below(n % 2 ? 8 : 40));
 		/* Every fifth time all rows have the same bound, and large sums. */
 		for (uint32_t r = 0; r < s.row_first + s.rows && n % 5 != 4; r++)
@@ -457,7 +458,7 @@ static void odd_bounds_and_thresholds_never_lose_a_row(void **state)
 	struct scanning s;
 
 	(void)state;
-	for (uint32_t n = 0; n < 12; n++) {
+	for (uint32_t n = 0; n < 12; n += STRIDE) {
 		place_scan(&s, 70, 150, n % 2 ? 8 : 26);
 		for (uint32_t r = 0; r < s.row_first + s.rows; r++) {
 			if (n < 6 && kbed_below(n % 3 ? 40 : 4)) /* tiles with one odd row, and with many */
@@ -509,7 +510,7 @@ static void rows_that_may_not_be_reported_are_not(void **state)
 
 	(void)state;
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-		for (size_t n = 0; n < ARRAY_SIZE(moments); n++) {
+		for (size_t n = l % STRIDE; n < ARRAY_SIZE(moments); n += STRIDE) {
 			place_scan(&s, 20, 200, n % 2 ? 3 : 12);
 			s.lists = lists[l];
 			s.now = moments[n];
@@ -556,7 +557,7 @@ static void every_variant_tile_and_run_gives_the_same_set(void **state)
 	uint32_t scans = 0;
 
 	(void)state;
-	for (uint32_t n = 0; n < 16; n++) {
+	for (uint32_t n = 0; n < 16; n += STRIDE) {
 		place_scan(&s, n % 2 ? 512 : 128, 400, n % 4 < 2 ? 8 : 40);
 		for (uint32_t r = 0; r < s.row_first + s.rows && n % 2 == 0; r++)
 			*bound_of(&s, r) = usual_bound();
@@ -568,7 +569,7 @@ static void every_variant_tile_and_run_gives_the_same_set(void **state)
 		s.pieces = 1;
 		scans += by_all(&s, check_same_set);
 	}
-	assert_true(scans >= 16 * 3 * 4);
+	assert_true(scans >= 16 / STRIDE * 3 * 4);
 }
 
 static void many_rows_take_several_dispatches(void **state)
