@@ -203,8 +203,8 @@ int lineup_vk_wait(struct lineup_vk_device *device, const struct lineup_vk_queue
 /* cache.c */
 
 /*
- * Opens the pipeline cache of this device, with what is kept of it on disk: its absence or decay costs time only. @hash: of all SPIR-V that is used.
- * Once open it stays so, whatever @hash, until close. -ENODEV, -ENOMEM, -EIO.
+ * Opens the pipeline cache of this device, with what is kept of it on disk. @hash: of all SPIR-V that is used. Once open it stays so, whatever
+ * @hash, until close. That there is none, on disk or at all, costs time only. -ENODEV.
  */
 int lineup_vk_cache_open(struct lineup_vk_device *device, const uint8_t hash[32]);
 void lineup_vk_cache_save(struct lineup_vk_device *device); /* silent, whatever happens */
