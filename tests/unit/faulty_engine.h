@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An engine of the stream stage that does to reads what a plan says: they end early, come late, fail, or are not what is on disk. */
+/* An engine of the stream stage that does to reads what a plan says: they end early, come late, fail, or are corrupt. */
 #ifndef FAULTY_ENGINE_H
 #define FAULTY_ENGINE_H
 

@@ -10,11 +10,22 @@
 enum { DEVICES_MAX = 16, QUEUES_MAX = 4, MEMORIES_MAX = 4096 };
 
 /* Objects that are counted. */
-enum object { MEMORY, BUFFER, SEMAPHORE, COMMAND_POOL, QUERY_POOL, SHADER_MODULE, PIPELINE_LAYOUT, PIPELINE, PIPELINE_CACHE, OBJECTS };
+enum object {
+	MEMORY,
+	BUFFER,
+	SEMAPHORE,
+	COMMAND_POOL,
+	QUERY_POOL,
+	SHADER_MODULE,
+	PIPELINE_LAYOUT,
+	PIPELINE,
+	PIPELINE_CACHE,
+	OBJECTS
+};
 
 static const char *const object_leaks[OBJECTS] = {
-	"a VkDeviceMemory", "a VkBuffer", "a VkSemaphore", "a VkCommandPool", "a VkQueryPool",
-	"a VkShaderModule", "a VkPipelineLayout", "a VkPipeline", "a VkPipelineCache",
+	"a VkDeviceMemory", "a VkBuffer",	  "a VkSemaphore", "a VkCommandPool",	"a VkQueryPool",
+	"a VkShaderModule", "a VkPipelineLayout", "a VkPipeline",  "a VkPipelineCache",
 };
 
 const char *const faulty_vk_name[FAULTY_VK_KIND_COUNT] = {
@@ -71,8 +82,8 @@ static struct device *device_of(VkDevice device, VkQueue queue)
 }
 
 /*
- * Whether this call of @kind, by @device or to @queue, if they are known, fails: with *@result. *@lost: the device that is lost by it, and is to be
- * brought to rest.
+ * Whether this call of @kind, by @device or to @queue, if they are known, fails: with *@result. *@lost: the device that is lost by
+ * it, and is to be brought to rest.
  */
 static bool struck(enum faulty_vk_kind kind, VkDevice device, VkQueue queue, VkResult *result, VkDevice *lost)
 {
@@ -244,7 +255,8 @@ static void free_memory(VkDevice device, VkDeviceMemory memory, const VkAllocati
 	faulty.real.FreeMemory(device, memory, allocator);
 }
 
-static VkResult map_memory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size, VkMemoryMapFlags flags, void **map)
+static VkResult map_memory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size, VkMemoryMapFlags flags,
+			   void **map)
 {
 	struct memory *m;
 	VkResult result;
@@ -284,63 +296,69 @@ static VkResult get_memory_host_pointer_properties(VkDevice device, VkExternalMe
 
 /* ---- calls that are counted and handed on ---- */
 
-#define HAND_ON(function, kind, parameters, ...)                                                                              \
-	static VkResult function parameters                                                                                   \
-	{                                                                                                                     \
-		VkResult result;                                                                                              \
-                                                                                                                              \
-		if (strikes(FAULTY_VK_##kind, device, VK_NULL_HANDLE, &result))                                               \
-			return result;                                                                                        \
-		return faulty.real.kind(__VA_ARGS__);                                                                         \
+#define HAND_ON(function, kind, parameters, ...)                                \
+	static VkResult function parameters                                     \
+	{                                                                       \
+		VkResult result;                                                \
+                                                                                \
+		if (strikes(FAULTY_VK_##kind, device, VK_NULL_HANDLE, &result)) \
+			return result;                                          \
+		return faulty.real.kind(__VA_ARGS__);                           \
 	}
 
-HAND_ON(wait_semaphores, WaitSemaphores, (VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout), device, info, timeout)
-HAND_ON(get_semaphore_counter_value, GetSemaphoreCounterValue, (VkDevice device, VkSemaphore semaphore, uint64_t *value), device, semaphore,
-	value)
-HAND_ON(bind_buffer_memory, BindBufferMemory2, (VkDevice device, uint32_t count, const VkBindBufferMemoryInfo *infos), device, count, infos)
+HAND_ON(wait_semaphores, WaitSemaphores, (VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout), device, info,
+	timeout)
+HAND_ON(get_semaphore_counter_value, GetSemaphoreCounterValue, (VkDevice device, VkSemaphore semaphore, uint64_t *value), device,
+	semaphore, value)
+HAND_ON(bind_buffer_memory, BindBufferMemory2, (VkDevice device, uint32_t count, const VkBindBufferMemoryInfo *infos), device,
+	count, infos)
 HAND_ON(allocate_command_buffers, AllocateCommandBuffers,
 	(VkDevice device, const VkCommandBufferAllocateInfo *info, VkCommandBuffer *buffers), device, info, buffers)
-HAND_ON(reset_command_pool, ResetCommandPool, (VkDevice device, VkCommandPool pool, VkCommandPoolResetFlags flags), device, pool, flags)
+HAND_ON(reset_command_pool, ResetCommandPool, (VkDevice device, VkCommandPool pool, VkCommandPoolResetFlags flags), device, pool,
+	flags)
 HAND_ON(get_query_pool_results, GetQueryPoolResults,
 	(VkDevice device, VkQueryPool pool, uint32_t first, uint32_t count, size_t size, void *data, VkDeviceSize stride,
 	 VkQueryResultFlags flags),
 	device, pool, first, count, size, data, stride, flags)
-HAND_ON(get_pipeline_cache_data, GetPipelineCacheData, (VkDevice device, VkPipelineCache cache, size_t *size, void *data), device, cache, size,
-	data)
+HAND_ON(get_pipeline_cache_data, GetPipelineCacheData, (VkDevice device, VkPipelineCache cache, size_t *size, void *data), device,
+	cache, size, data)
 HAND_ON(set_object_name, SetDebugUtilsObjectNameEXT, (VkDevice device, const VkDebugUtilsObjectNameInfoEXT *info), device, info)
 
 static VkResult begin_command_buffer(VkCommandBuffer buffer, const VkCommandBufferBeginInfo *info)
 {
 	VkResult result;
 
-	return strikes(FAULTY_VK_BeginCommandBuffer, VK_NULL_HANDLE, VK_NULL_HANDLE, &result) ? result :
-												faulty.real.BeginCommandBuffer(buffer, info);
+	return strikes(FAULTY_VK_BeginCommandBuffer, VK_NULL_HANDLE, VK_NULL_HANDLE, &result)
+		       ? result
+		       : faulty.real.BeginCommandBuffer(buffer, info);
 }
 
 static VkResult end_command_buffer(VkCommandBuffer buffer)
 {
 	VkResult result;
 
-	return strikes(FAULTY_VK_EndCommandBuffer, VK_NULL_HANDLE, VK_NULL_HANDLE, &result) ? result : faulty.real.EndCommandBuffer(buffer);
+	return strikes(FAULTY_VK_EndCommandBuffer, VK_NULL_HANDLE, VK_NULL_HANDLE, &result) ? result
+											    : faulty.real.EndCommandBuffer(buffer);
 }
 
 /* ---- objects that are only counted ---- */
 
-#define COUNT(name, object, type, info_type)                                                                                  \
-	static VkResult create_##object(VkDevice device, const info_type *info, const VkAllocationCallbacks *allocator, type *made) \
-	{                                                                                                                     \
-		VkResult result;                                                                                              \
-                                                                                                                              \
-		if (strikes(FAULTY_VK_Create##name, device, VK_NULL_HANDLE, &result))                                         \
-			return result;                                                                                        \
-		result = faulty.real.Create##name(device, info, allocator, made);                                             \
-		born(object, result, 1);                                                                                      \
-		return result;                                                                                                \
-	}                                                                                                                     \
-	static void destroy_##object(VkDevice device, type gone, const VkAllocationCallbacks *allocator)                      \
-	{                                                                                                                     \
-		dies(object, gone != VK_NULL_HANDLE);                                                                         \
-		faulty.real.Destroy##name(device, gone, allocator);                                                           \
+#define COUNT(name, object, type, info_type)                                                                            \
+	static VkResult create_##object(VkDevice device, const info_type *info, const VkAllocationCallbacks *allocator, \
+					type *made)                                                                     \
+	{                                                                                                               \
+		VkResult result;                                                                                        \
+                                                                                                                        \
+		if (strikes(FAULTY_VK_Create##name, device, VK_NULL_HANDLE, &result))                                   \
+			return result;                                                                                  \
+		result = faulty.real.Create##name(device, info, allocator, made);                                       \
+		born(object, result, 1);                                                                                \
+		return result;                                                                                          \
+	}                                                                                                               \
+	static void destroy_##object(VkDevice device, type gone, const VkAllocationCallbacks *allocator)                \
+	{                                                                                                               \
+		dies(object, gone != VK_NULL_HANDLE);                                                                   \
+		faulty.real.Destroy##name(device, gone, allocator);                                                     \
 	}
 
 COUNT(Buffer, BUFFER, VkBuffer, VkBufferCreateInfo)
@@ -403,8 +421,8 @@ static void dispatch(VkCommandBuffer buffer, uint32_t x, uint32_t y, uint32_t z)
 		faulty.real.CmdDispatch(buffer, x, y, z);
 }
 
-static void push_constants(VkCommandBuffer buffer, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t offset, uint32_t size,
-			   const void *values)
+static void push_constants(VkCommandBuffer buffer, VkPipelineLayout layout, VkShaderStageFlags stages, uint32_t offset,
+			   uint32_t size, const void *values)
 {
 	void (*push)(void *copy, uint32_t size);
 	uint32_t copy[64];
@@ -426,7 +444,8 @@ static void wrap(void *arg, struct lineup_vk_api *api)
 {
 	(void)arg;
 	pthread_mutex_lock(&faulty.lock);
-	if (!faulty.device_count) /* all devices of one driver have the same functions; a driver that was unloaded may have others when it returns */
+	/* All devices of one driver have the same functions; a driver that was unloaded may have others when it returns. */
+	if (!faulty.device_count)
 		faulty.real = *api;
 	pthread_mutex_unlock(&faulty.lock);
 	api->GetDeviceQueue = get_device_queue;

@@ -17,8 +17,8 @@ struct growth {
 };
 
 /*
- * A gallery of @kind of several small segments and a few journal rows, thinned, and @probes ranked for it. Its context stays: what is set there holds for the
- * searchers made next.
+ * A gallery of @kind of several small segments and a few journal rows, thinned, and @probes ranked for it. Its context stays:
+ * what is set there holds for the searchers made next.
  */
 void growth_begin(struct growth *g, struct rng *rng, const struct kind *kind, uint32_t dim, uint32_t rows, uint32_t probes);
 void growth_end(struct growth *g);

@@ -8,7 +8,7 @@
 
 enum { DIM = 24, ROWS = 700, PROBES = 12, NOW = 1000 };
 
-/* A gallery with every mix of lists and expiries around NOW, part segment, part journal; a searcher for each variant and residency. */
+/* A gallery with every mix of lists and expiries around NOW, part segment, part journal; searchers of all variants. */
 struct fixture {
 	struct bed *bed;
 	const struct vulkan *vulkan;
@@ -57,8 +57,8 @@ static struct fixture *fixture(void **state)
 		return f;
 	fill(f);
 	for (; f->count < 2 * f->vulkan->count; f->count++) {
-		f->setups[f->count] = SETUP(.backend = f->vulkan->backend[f->count / 2], .devices = f->vulkan->device, .k_max = LINEUP_K_MAX,
-					    .residency = f->count % 2 ? LINEUP_STREAMED : LINEUP_RESIDENT);
+		f->setups[f->count] = SETUP(.backend = f->vulkan->backend[f->count / 2], .devices = f->vulkan->device,
+					    .k_max = LINEUP_K_MAX, .residency = f->count % 2 ? LINEUP_STREAMED : LINEUP_RESIDENT);
 		f->searchers[f->count] = bed_searcher(f->bed, &f->setups[f->count]);
 	}
 	return f;
@@ -98,7 +98,7 @@ static void several_lists_find_the_templates_on_any_of_them(void **state)
 /* Both halves of the 64-bit comparison count. */
 static void a_template_matches_until_the_second_it_expires(void **state)
 {
-	static const int64_t nows[] = { 1, 2, NOW - 2, NOW - 1, NOW, NOW + 1, NOW + 2, 4102444799, 4102444800, 4294967295, 4294967296,
+	static const int64_t nows[] = { 1, 2, NOW - 2, NOW - 1, NOW, NOW + 1, NOW + 2, 4294967295, 4294967296, 4102444799, 4102444800,
 					INT64_MAX - 1, INT64_MAX };
 	struct fixture *f = fixture(state);
 

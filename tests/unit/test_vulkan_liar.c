@@ -38,7 +38,8 @@ static void a_dispatch_that_is_left_out_refuses_the_variant(void **state)
 			int err = faults_try(&f, &setup, &(struct faulty_vk_plan){ .skip_at = n });
 
 			if (err != -ENOTSUP)
-				fail_msg("%s, without dispatch %u of %u: %d", setup.backend, (unsigned int)n, (unsigned int)dispatches, err);
+				fail_msg("%s, without dispatch %u of %u: %d", setup.backend, (unsigned int)n,
+					 (unsigned int)dispatches, err);
 		}
 	}
 	faults_end(&f);
@@ -171,7 +172,8 @@ static void a_variant_that_does_not_compile_has_a_successor(void **state)
 	for (uint32_t kind = 0; kind < 2; kind++)
 		for (uint64_t n = faults_next(0, calls, SAMPLE); n; n = faults_next(n, calls, SAMPLE)) {
 			struct faulty_vk_plan plan = {
-				.fail_mask = kind ? FAULTY_VK(CreateComputePipelines) : FAULTY_VK(CreateShaderModule), .fail_at = n,
+				.fail_mask = kind ? FAULTY_VK(CreateComputePipelines) : FAULTY_VK(CreateShaderModule),
+				.fail_at = n,
 				.fail_result = VK_ERROR_UNKNOWN,
 			};
 			int err = faults_try(&f, &setup, &plan);
@@ -186,7 +188,10 @@ static void a_variant_that_does_not_compile_has_a_successor(void **state)
 static void no_pipeline_at_all_is_an_error(void **state)
 {
 	struct faulty_vk_plan plan = {
-		.fail_mask = FAULTY_VK(CreateComputePipelines), .fail_at = 1, .fail_for_ever = true, .fail_result = VK_ERROR_UNKNOWN,
+		.fail_mask = FAULTY_VK(CreateComputePipelines),
+		.fail_at = 1,
+		.fail_for_ever = true,
+		.fail_result = VK_ERROR_UNKNOWN,
 	};
 	struct lineup_search_setup setup;
 	struct faults f;

@@ -63,8 +63,9 @@ static void a_device_lost_at_any_submission_changes_no_answer(void **state)
 	(void)state;
 	faults_begin(&f);
 	for (uint32_t i = 0; i < 3; i++)
-		loses_each(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = (enum lineup_residency)i,
-				      .threads = 2),
+		loses_each(&f,
+			   &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = (enum lineup_residency)i,
+				  .threads = 2),
 			   FAULTY_VK(QueueSubmit2), 0);
 	loses_each(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .threads = 2), FAULTY_VK(QueueSubmit2), 1);
 	faults_end(&f);
@@ -77,8 +78,9 @@ static void a_device_lost_at_any_wait_changes_no_answer(void **state)
 	(void)state;
 	faults_begin(&f);
 	for (uint32_t i = 0; i < 3; i++)
-		loses_each(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = (enum lineup_residency)i,
-				      .threads = 2),
+		loses_each(&f,
+			   &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = (enum lineup_residency)i,
+				  .threads = 2),
 			   FAULTY_VK(WaitSemaphores) | FAULTY_VK(GetSemaphoreCounterValue), 0);
 	loses_each(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .threads = 2),
 		   FAULTY_VK(WaitSemaphores) | FAULTY_VK(GetSemaphoreCounterValue), 2);

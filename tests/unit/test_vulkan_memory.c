@@ -22,7 +22,10 @@ static void fails_each(struct faults *f, const struct lineup_search_setup *setup
 	for (uint32_t for_ever = 0; for_ever < 2; for_ever++)
 		for (uint64_t n = faults_next(0, calls, SAMPLE); n; n = faults_next(n, calls, SAMPLE)) {
 			struct faulty_vk_plan plan = {
-				.fail_mask = mask, .fail_at = n, .fail_for_ever = for_ever, .fail_result = result,
+				.fail_mask = mask,
+				.fail_at = n,
+				.fail_for_ever = for_ever,
+				.fail_result = result,
 			};
 			int have = faults_try(f, setup, &plan);
 
@@ -38,7 +41,9 @@ static void device_memory_that_is_refused_is_said_or_done_without(void **state)
 	(void)state;
 	faults_begin(&f);
 	for (uint32_t i = 0; i < 2; i++)
-		fails_each(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = i ? LINEUP_RESIDENT : LINEUP_STREAMED),
+		fails_each(&f,
+			   &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device,
+				  .residency = i ? LINEUP_RESIDENT : LINEUP_STREAMED),
 			   FAULTY_VK(AllocateMemory), VK_ERROR_OUT_OF_DEVICE_MEMORY, -ENOMEM);
 	faults_end(&f);
 }
@@ -57,7 +62,9 @@ static void device_memory_that_is_refused_during_a_search_changes_no_answer(void
 		for (uint64_t n = 1; n < 4; n++) {
 			struct lineup_searcher *searcher = faults_searcher(&f, &setup);
 			struct faulty_vk_plan plan = {
-				.fail_mask = FAULTY_VK(AllocateMemory), .fail_at = n, .fail_for_ever = true,
+				.fail_mask = FAULTY_VK(AllocateMemory),
+				.fail_at = n,
+				.fail_for_ever = true,
 				.fail_result = VK_ERROR_OUT_OF_DEVICE_MEMORY,
 			};
 
@@ -75,10 +82,10 @@ static void device_memory_that_is_refused_during_a_search_changes_no_answer(void
 static void host_memory_that_is_refused_is_said(void **state)
 {
 	static const uint32_t kinds_that_fail[] = {
-		FAULTY_VK(CreateBuffer), FAULTY_VK(BindBufferMemory2), FAULTY_VK(MapMemory), FAULTY_VK(CreateSemaphore),
-		FAULTY_VK(CreateCommandPool), FAULTY_VK(AllocateCommandBuffers), FAULTY_VK(ResetCommandPool),
-		FAULTY_VK(BeginCommandBuffer), FAULTY_VK(EndCommandBuffer), FAULTY_VK(CreateShaderModule),
-		FAULTY_VK(CreatePipelineLayout), FAULTY_VK(CreateComputePipelines),
+		FAULTY_VK(CreateBuffer),       FAULTY_VK(BindBufferMemory2),	FAULTY_VK(MapMemory),
+		FAULTY_VK(CreateSemaphore),    FAULTY_VK(CreateCommandPool),	FAULTY_VK(AllocateCommandBuffers),
+		FAULTY_VK(ResetCommandPool),   FAULTY_VK(BeginCommandBuffer),	FAULTY_VK(EndCommandBuffer),
+		FAULTY_VK(CreateShaderModule), FAULTY_VK(CreatePipelineLayout), FAULTY_VK(CreateComputePipelines),
 	};
 	struct faults f;
 
@@ -96,15 +103,19 @@ static void host_memory_that_is_refused_is_said(void **state)
 /* What nothing depends on may fail. */
 static void names_and_caches_that_fail_cost_nothing(void **state)
 {
-	static const uint32_t masks[] = { FAULTY_VK(SetDebugUtilsObjectNameEXT), FAULTY_VK(CreatePipelineCache), FAULTY_VK(GetPipelineCacheData),
-					  FAULTY_VK(CreateQueryPool), FAULTY_VK(GetQueryPoolResults) };
+	static const uint32_t masks[] = { FAULTY_VK(SetDebugUtilsObjectNameEXT), FAULTY_VK(CreatePipelineCache),
+					  FAULTY_VK(GetPipelineCacheData), FAULTY_VK(CreateQueryPool),
+					  FAULTY_VK(GetQueryPoolResults) };
 	struct faults f;
 
 	(void)state;
 	faults_begin(&f);
 	for (uint32_t i = 0; i < ARRAY_SIZE(masks); i++) {
 		struct faulty_vk_plan plan = {
-			.fail_mask = masks[i], .fail_at = 1, .fail_for_ever = true, .fail_result = VK_ERROR_OUT_OF_HOST_MEMORY,
+			.fail_mask = masks[i],
+			.fail_at = 1,
+			.fail_for_ever = true,
+			.fail_result = VK_ERROR_OUT_OF_HOST_MEMORY,
 		};
 		int err = faults_try(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device), &plan);
 
@@ -168,7 +179,10 @@ static void an_import_that_is_refused_is_replaced_by_a_copy(void **state)
 	faults_searcher_end(&f, searcher);
 	for (uint32_t i = 0; i < ARRAY_SIZE(ways); i++) {
 		struct faulty_vk_plan plan = {
-			.fail_mask = ways[i].mask, .fail_at = 1, .fail_for_ever = true, .fail_result = ways[i].result,
+			.fail_mask = ways[i].mask,
+			.fail_at = 1,
+			.fail_for_ever = true,
+			.fail_result = ways[i].result,
 		};
 
 		faulty_vk_set(&plan);
@@ -187,14 +201,19 @@ static void an_import_that_is_refused_is_replaced_by_a_copy(void **state)
 static void an_import_that_is_demanded_and_refused_is_an_error(void **state)
 {
 	struct faulty_vk_plan plan = {
-		.fail_mask = FAULTY_VK(Import), .fail_at = 1, .fail_for_ever = true, .fail_result = VK_ERROR_INVALID_EXTERNAL_HANDLE,
+		.fail_mask = FAULTY_VK(Import),
+		.fail_at = 1,
+		.fail_for_ever = true,
+		.fail_result = VK_ERROR_INVALID_EXTERNAL_HANDLE,
 	};
 	struct faults f;
 
 	(void)state;
 	faults_begin(&f);
 	f.g.bed->ctx->gpu_test.staging = "imported";
-	assert_int_equal(faults_try(&f, &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = LINEUP_STREAMED), &plan),
+	assert_int_equal(faults_try(&f,
+				    &SETUP(.backend = "vulkan-scalar", .devices = f.vulkan->device, .residency = LINEUP_STREAMED),
+				    &plan),
 			 -ENOTSUP);
 	faults_end(&f);
 }

@@ -166,7 +166,8 @@ static void no_copy_of_a_probe_is_left_after_a_search(void **state)
 
 	vulkan_watchdog(300);
 	for (uint32_t i = 0; i < 6 * vulkan->count; i++) {
-		struct lineup_search_setup setup = SETUP(.backend = vulkan->backend[i / 6], .devices = i % 2 ? vulkan->twice : vulkan->device,
+		struct lineup_search_setup setup = SETUP(.backend = vulkan->backend[i / 6],
+							 .devices = i % 2 ? vulkan->twice : vulkan->device,
 							 .residency = (enum lineup_residency)(i % 3), .probes_max = i % 2 ? 5 : 0);
 
 		assert_int_equal(search(f, vulkan, &setup, i % 4 ? PROBES : 2), 0);
@@ -192,8 +193,8 @@ static void no_copy_is_left_after_a_search_that_is_stopped(void **state)
 	vulkan_watchdog(120);
 	f->bed->ctx->gpu_test.piece_bytes = 100000;
 	assert_int_equal(search(f, vulkan,
-				&SETUP(.backend = "vulkan-scalar", .devices = vulkan->device, .residency = LINEUP_STREAMED, .threads = 1,
-				       .progress = stop, .progress_arg = &calls),
+				&SETUP(.backend = "vulkan-scalar", .devices = vulkan->device, .residency = LINEUP_STREAMED,
+				       .threads = 1, .progress = stop, .progress_arg = &calls),
 				PROBES),
 			 -ECANCELED);
 	vulkan_watchdog(0);
@@ -217,10 +218,14 @@ static void nothing_mapped_is_freed_with_a_probe_in_it_after_a_loss(void **state
 	freed_with = NULL;
 	for (uint32_t i = 0; i < 16; i++) {
 		struct faulty_vk_plan plan = {
-			.fail_mask = i % 2 ? FAULTY_VK(WaitSemaphores) : FAULTY_VK(QueueSubmit2), .fail_at = 1 + i / 4,
-			.fail_for_ever = i / 2 % 2, .fail_result = VK_ERROR_DEVICE_LOST, .freeing = look_before_it_is_freed,
+			.fail_mask = i % 2 ? FAULTY_VK(WaitSemaphores) : FAULTY_VK(QueueSubmit2),
+			.fail_at = 1 + i / 4,
+			.fail_for_ever = i / 2 % 2,
+			.fail_result = VK_ERROR_DEVICE_LOST,
+			.freeing = look_before_it_is_freed,
 		};
-		struct lineup_search_setup setup = SETUP(.backend = "vulkan-scalar", .devices = i % 3 ? vulkan->device : vulkan->twice);
+		struct lineup_search_setup setup = SETUP(.backend = "vulkan-scalar",
+							 .devices = i % 3 ? vulkan->device : vulkan->twice);
 		struct lineup_candidate candidates[PROBES * K];
 		struct look look = { 0 };
 		struct lineup_searcher *searcher;

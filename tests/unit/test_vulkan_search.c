@@ -24,7 +24,7 @@ static void random_limits(struct rng *rng, const struct vulkan *vulkan, struct l
 	test->staging = vulkan->software && rng_below(rng, 2) ? stagings[rng_below(rng, 3)] : NULL;
 }
 
-/* What cannot be had together is not asked for: all of a gallery where there is room for a part, one device's memory for the reads of several. */
+/* Not asked for is what cannot be had together: all of a gallery in a part's room, one device's memory for several's reads. */
 static struct lineup_search_setup random_setup(struct rng *rng, const struct vulkan *vulkan, struct lineup_gpu_test *test)
 {
 	static const uint32_t threads[] = { 1, 2, 5 }, candidates[] = { 0, 0, 1, 7, 5000 }, share[] = { 0, 0, 0, 1, 3 };
@@ -32,11 +32,11 @@ static struct lineup_search_setup random_setup(struct rng *rng, const struct vul
 	static const uint64_t memory[] = { 0, 0, 0, 1, 200 << 10 };
 	struct lineup_search_setup setup =
 		SETUP(.backend = vulkan->backend[rng_below(rng, vulkan->count)], .threads = threads[rng_below(rng, 3)],
-		     .residency = (enum lineup_residency)rng_below(rng, 3), .stream_bytes = rng_below(rng, 4) ? 4 << 20 : 0,
-		     .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))],
-		     .probes_max = share[rng_below(rng, ARRAY_SIZE(share))], .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX,
-		     .devices = devices[rng_below(rng, ARRAY_SIZE(devices))],
-		     .device_memory_max = memory[rng_below(rng, ARRAY_SIZE(memory))]);
+		      .residency = (enum lineup_residency)rng_below(rng, 3), .stream_bytes = rng_below(rng, 4) ? 4 << 20 : 0,
+		      .candidates_max = candidates[rng_below(rng, ARRAY_SIZE(candidates))],
+		      .probes_max = share[rng_below(rng, ARRAY_SIZE(share))], .k_max = rng_below(rng, 3) ? 128 : LINEUP_K_MAX,
+		      .devices = devices[rng_below(rng, ARRAY_SIZE(devices))],
+		      .device_memory_max = memory[rng_below(rng, ARRAY_SIZE(memory))]);
 
 	if (setup.device_memory_max && setup.residency == LINEUP_RESIDENT)
 		setup.residency = LINEUP_RESIDENCY_AUTO;
@@ -180,7 +180,8 @@ static void every_combination_gives_the_same_bits(void **state)
 		g.bed->ctx->gpu_test.staging = vulkan->software ? stagings[i / vulkan->count / 3] : NULL;
 		searcher = bed_searcher(g.bed, &setup);
 		for (uint32_t round = 0; round < 3; round++) {
-			bed_search(g.bed, searcher, &setup, &g.probes, &OPTIONS(.k = 10, .per = (enum lineup_search_per)(round % 2)));
+			bed_search(g.bed, searcher, &setup, &g.probes,
+				   &OPTIONS(.k = 10, .per = (enum lineup_search_per)(round % 2)));
 			if (vulkan->software && g.bed->facts.bytes_uploaded)
 				assert_string_equal(g.bed->facts.staging, stagings[i / vulkan->count / 3]);
 		}

@@ -218,7 +218,8 @@ static void of_a_gallery_larger_than_device_memory_a_part_is_read_again(void **s
 	for (uint32_t i = 0; i < 2 * vulkan->count; i++) {
 		uint64_t room = (1 + i % 2) * (uint64_t)350000;
 
-		part = search_twice(&g, &SETUP(.backend = vulkan->backend[i / 2], .devices = devices[i % 2], .device_memory_max = 350000));
+		part = search_twice(
+			&g, &SETUP(.backend = vulkan->backend[i / 2], .devices = devices[i % 2], .device_memory_max = 350000));
 		assert_true(part.rows_on_device > 0 && part.rows_on_device < part.rows);
 		assert_true(part.bytes_on_device > 0 && part.bytes_on_device <= room);
 		assert_true(part.bytes_read > 0 && part.bytes_read < streamed.bytes_read);
@@ -246,7 +247,8 @@ static void equal_searches_do_equal_work(void **state)
 
 		for (uint32_t i = 0; i < ARRAY_SIZE(threads); i++) {
 			struct lineup_search_setup setup = SETUP(.backend = vulkan->backend[v / 3], .threads = threads[i],
-								 .devices = vulkan->device, .residency = (enum lineup_residency)(v % 3));
+								 .devices = vulkan->device,
+								 .residency = (enum lineup_residency)(v % 3));
 
 			bed_check(g.bed, &setup, &g.probes, &OPTIONS(.k = 10));
 			if (!i)

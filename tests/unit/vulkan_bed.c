@@ -99,7 +99,8 @@ static void look(void)
 	assert_int_equal(lineup_devices(ctx, LINEUP_DEVICES_PROBE, look_at, &found, &why), 0);
 	lineup_ctx_destroy(ctx);
 	if (!found)
-		snprintf(here.why_none, sizeof(here.why_none), "no device %s: %s", here.vulkan.device, why ? why : "there are others");
+		snprintf(here.why_none, sizeof(here.why_none), "no device %s: %s", here.vulkan.device,
+			 why ? why : "there are others");
 }
 
 const struct vulkan *vulkan_here(void)

@@ -6,17 +6,17 @@
 #include "search_bed.h"
 
 struct vulkan {
-	const char *device;   /* as .devices of a setup names it */
+	const char *device; /* as .devices of a setup names it */
 	bool software;
-	uint32_t count;       /* of the variants that run there */
+	uint32_t count; /* of the variants that run there */
 	const char *backend[LINEUP_DEVICE_VARIANTS]; /* "vulkan-scalar" ..., as .backend names them */
-	char twice[256];      /* the device as two */
+	char twice[256]; /* the device as two */
 	char thrice[384];
 };
 
 /*
- * The device and its variants; those that do not run are printed with their reason, once per program. Skips the test where there is no device at all,
- * saying why. Tests must not open one before the first call, which chooses the driver.
+ * The device and its variants; those that do not run are printed with their reason, once per program. Skips the test where there
+ * is no device at all, saying why. Tests must not open one before the first call, which chooses the driver.
  */
 const struct vulkan *vulkan_here(void);
 /* For what only a software device shows, or is small enough for: skips the test elsewhere. */

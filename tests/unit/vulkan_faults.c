@@ -40,8 +40,8 @@ static void nothing_is_said_twice(struct faults *f)
 
 	for (uint32_t i = 0; i < m->count; i++)
 		if (messages_with(m, m->text[i]) > times)
-			fail_msg("said %u times, with %s failing %u times: %s", messages_with(m, m->text[i]), faulty_vk_failed_name(),
-				 faulty_vk_failed(), m->text[i]);
+			fail_msg("said %u times, with %s failing %u times: %s", messages_with(m, m->text[i]),
+				 faulty_vk_failed_name(), faulty_vk_failed(), m->text[i]);
 }
 
 static void nothing_is_left(struct faults *f)
@@ -72,7 +72,8 @@ void faults_search(struct faults *f, struct lineup_searcher *searcher, const str
 	any.residency = LINEUP_RESIDENCY_AUTO;
 	bed_search(f->g.bed, searcher, &any, &f->g.probes, &f->options);
 	if (f->g.bed->messages.errors)
-		fail_msg("a right answer, but an error is said, with %s failing: %s", faulty_vk_failed_name(), f->g.bed->messages.error);
+		fail_msg("a right answer, but an error is said, with %s failing: %s", faulty_vk_failed_name(),
+			 f->g.bed->messages.error);
 	nothing_is_said_twice(f);
 }
 

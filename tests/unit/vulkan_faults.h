@@ -26,8 +26,8 @@ void faults_search(struct faults *f, struct lineup_searcher *searcher, const str
 void faults_searcher_end(struct faults *f, struct lineup_searcher *searcher);
 
 /*
- * Makes a searcher under @plan. It fails, with one error said and nothing left behind, or it gives right answers under the plan and after it. Returns
- * what making it did.
+ * Makes a searcher under @plan. It fails, with one error said and nothing left behind, or it gives right answers under the plan
+ * and after it. Returns what making it did.
  */
 int faults_try(struct faults *f, const struct lineup_search_setup *setup, const struct faulty_vk_plan *plan);
 
