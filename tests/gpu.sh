@@ -16,7 +16,7 @@ Builds, runs the Vulkan tests on a GPU, lists what it can do, and benchmarks sea
   --dir DIR      where galleries are made, and removed ($TMPDIR, or /var/tmp); 30 GB with the defaults
   --out DIR      logs, JSON and SVG ($BUILD/gpu)
   --seconds N    that all of it may take (480)
-  --test-seconds N   that each test program may take (150); they run side by side
+  --test-seconds N   that each test program may take (150); they run side by side, and all of them get a third of the time
   --skip NAME,.. stages to leave out: tests_on_the_device, answers_are_the_same, bench_resident, peers, bench_streamed, sweep
   --quick        a small gallery, on a software device too: to see that this script works, not how fast anything is
   --pack         only build, and put the libraries beside the programs, so that $BUILD can be carried to a machine that cannot build
@@ -24,7 +24,7 @@ Builds, runs the Vulkan tests on a GPU, lists what it can do, and benchmarks sea
 $BUILD is the build directory (build). Where packages are missing, it says so, and installs them if it is root. What does not fit into the
 time is left out, and said.'
 
-build=${BUILD:-build} device=0 rows=10000000 dim=512 batch=1,8,32,128,1024,4096 dir=${TMPDIR:-/var/tmp} out='' limit=480 quick='' pack='' skip=''
+build=${BUILD:-build} device=0 rows=10000000 dim=512 batch=1,8,32,128,1024,4096 dir=${TMPDIR:-/var/tmp} out='' limit=480 quick='' pack='' skip='' test_seconds=150
 while [ $# -gt 0 ]; do
 	case $1 in
 	--device | --rows | --dim | --batch | --dir | --out | --seconds | --test-seconds | --skip)
@@ -49,7 +49,7 @@ done
 out=${out:-$build/gpu}
 mkdir -p "$out" || exit 1
 lineup=$build/lineup
-judged=128 test_seconds=150
+judged=128
 
 # ---- stages ---------------------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ built()
 
 build_all()
 {
-	if [ -e "$build/packed" ] && built; then
+	if [ -z "$pack" ] && [ -e "$build/packed" ] && built; then
 		echo "the programs in $build came with it, and run here"
 		return 0
 	fi
@@ -142,7 +142,11 @@ pack()
 		*) cp -L "$library" "$build/lib/" ;;
 		esac
 	done
+	# Opened at run time.
+	library=$(PATH=$PATH:/sbin ldconfig -p | awk '/libvulkan.so.1 / { print $NF; exit }')
+	[ -z "$library" ] || cp -L "$library" "$build/lib/"
 	touch "$build/packed"
+	echo "to carry: $build/packed, lib/, lineup, tests/bench/vulkan_list and tests/unit/test_vulkan_* of $build, and tests/"
 }
 
 # A driver in an odd place, as in some containers.
@@ -191,7 +195,7 @@ started()
 		wait -n
 	done
 	{
-		within "$test_seconds" "$@" >"$log" 2>&1
+		within $((test_seconds < tests_end - SECONDS ? test_seconds : tests_end - SECONDS)) "$@" >"$log" 2>&1
 		echo $? >"$log.status"
 	} &
 }
@@ -199,7 +203,7 @@ started()
 # The programs and the script that tests/run.sh runs on a software device.
 tests_on_the_device()
 {
-	local program log failed=0 names=()
+	local program log failed=0 names=() tests_end=$((SECONDS + limit / 3))
 
 	export LINEUP_TEST_DEVICE=$device LINEUP=$lineup
 	for program in "$build"/tests/unit/test_vulkan_*; do
@@ -217,7 +221,7 @@ tests_on_the_device()
 		if [ "$(cat "$log.status")" = 0 ]; then
 			echo "passed  $program: $(grep -c '^ok\|\[ *OK' "$log") cases, $(grep -c 'SKIP' "$log") lines of skips"
 		else
-			echo "FAILED  $program: exit status $(cat "$log.status") (124: stopped after $test_seconds s)"
+			echo "FAILED  $program: exit status $(cat "$log.status") (124: it took too long)"
 			grep -E '^not ok|^#|FAILED|ERROR' "$log" | head -n 20 | sed 's/^/        /'
 			failed=1
 		fi
@@ -318,7 +322,7 @@ bench_streamed()
 
 peers()
 {
-	if [ -n "$quick" ]; then
+	if [ -e "$scratch/small.tsv" ]; then
 		within 60 python3 tests/bench/peer_torch.py run --gallery "$scratch/small.npy" --probes "$scratch/judged.npy" --truth "$scratch/small.tsv" \
 			--judged 8 --batch 1,8 --json "$out/peers.json" --dry-run
 	elif [ -e "$scratch/truth.tsv" ] && have_torch; then
@@ -345,6 +349,7 @@ report()
 	for input in "${inputs[@]}"; do
 		[ ! -e "$input" ] || have+=("$input")
 	done
+	[ -e "$out/resident.json" ] || [ -e "$out/streamed.json" ] || { echo "nothing was benchmarked"; return 77; }
 	python3 tests/bench/gpu_report.py "$out/gpu.json" "$out/gpu.svg" "${have[@]}" && echo "in $out: gpu.json, gpu.svg, and the logs of all stages"
 }
 
@@ -365,8 +370,8 @@ sweep()
 
 # ---- all of it -------------------------------------------------------------------------------------------------------------------
 
-[ -d "$build/lib" ] && export LD_LIBRARY_PATH=$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-rm -f "$out"/*.json "$out"/*.svg "$out"/*.log
+[ -z "$pack" ] && [ -d "$build/lib" ] && export LD_LIBRARY_PATH=$PWD/$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+rm -f "$out"/*.json "$out"/*.svg "$out"/*.log "$out"/*.status
 stage build_all 1 "build"
 # A test that does not build is a failure, and no reason not to measure.
 built || { printf 'FAILED: %s\n' "${failures[@]}"; exit 1; }
@@ -389,7 +394,7 @@ stage tests_on_the_device 30 "tests on the device"
 stage make_gallery 60 "a gallery of $rows x $dim"
 stage answers_are_the_same 10 "the same answers as the CPU"
 stage bench_resident 60 "resident searches"
-[ -z "$quick" ] || make_small
+[ -z "$quick" ] || [ ! -e "$scratch/rows.npy" ] || make_small
 stage peers 20 "the same searches in PyTorch"
 stage bench_streamed 40 "streamed searches"
 stage report 1 "side by side"

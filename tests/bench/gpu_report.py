@@ -96,7 +96,8 @@ def draw_limits(axes, series, keys):
     for where, cells in series.items():
         for key, (name, dashes) in LIMITS.items():
             cell = next((c for c in cells.values() if c.get(key)), None)
-            if not cell or (key == "limit_multiply" and any(k[0] == name for k in keys)):
+            # Those of the device itself are drawn once; of a stream what brings rows there.
+            if not cell or (key not in ("limit_disk", "limit_upload") and any(k[0] == name for k in keys)):
                 continue
             flat = key == "limit_multiply"
             at_one = mcmp(cell[key]["median"]) / (1 if flat else cell["batch"] / cell["passes"])
