@@ -46,7 +46,8 @@ int sandbox_limit(uint64_t memory_max)
 			return -errno;
 	}
 	/* Not dumpable: no core by way of a core_pattern's program, no debugger of the same user. */
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
 		return -errno;
 	return 0;
 }
@@ -71,7 +72,8 @@ static int allow(int rules, const char *path, uint64_t rights)
 
 static int allow_all(int rules, const char *plugin)
 {
-	static const char *const folders[] = { "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/sys/devices/system/cpu" };
+	static const char *const folders[] = { "/lib",	     "/lib64",	       "/usr/lib",
+					       "/usr/lib64", "/usr/local/lib", "/sys/devices/system/cpu" };
 	static const char *const files[] = { "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo" };
 	char *own = strdup(plugin), *end;
 	int err = own ? 0 : -ENOMEM;
@@ -107,20 +109,52 @@ int sandbox_files(const char *plugin)
 
 /* What computing on frames that come by socket takes. */
 static const int working[] = {
-	SCMP_SYS(brk), SCMP_SYS(clock_getres), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(futex), SCMP_SYS(getcpu), SCMP_SYS(getpid), SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(gettid), SCMP_SYS(gettimeofday),
-	SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mremap), SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
-	SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_yield), SCMP_SYS(sendmsg), SCMP_SYS(set_robust_list), SCMP_SYS(sigaltstack),
-	SCMP_SYS(time), SCMP_SYS(write),
+	SCMP_SYS(brk),
+	SCMP_SYS(clock_getres),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(close),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+	SCMP_SYS(futex),
+	SCMP_SYS(getcpu),
+	SCMP_SYS(getpid),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(getrusage),
+	SCMP_SYS(gettid),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(madvise),
+	SCMP_SYS(membarrier),
+	SCMP_SYS(mremap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(read),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(rseq),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_setaffinity),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(time),
+	SCMP_SYS(write),
 };
 
 /* What loading a shared object and its data takes besides; Landlock says which files. */
 static const int starting[] = {
-	SCMP_SYS(access), SCMP_SYS(arch_prctl), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fcntl), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(getcwd),
-	SCMP_SYS(getdents64), SCMP_SYS(getegid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getuid), SCMP_SYS(lseek), SCMP_SYS(mmap), SCMP_SYS(mprotect),
-	SCMP_SYS(newfstatat), SCMP_SYS(pread64), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(seccomp), SCMP_SYS(stat),
-	SCMP_SYS(statfs), SCMP_SYS(statx), SCMP_SYS(sysinfo), SCMP_SYS(uname),
+	SCMP_SYS(access),   SCMP_SYS(arch_prctl), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fcntl),
+	SCMP_SYS(fstat),    SCMP_SYS(fstatfs),	  SCMP_SYS(getcwd),    SCMP_SYS(getdents64), SCMP_SYS(getegid),
+	SCMP_SYS(geteuid),  SCMP_SYS(getgid),	  SCMP_SYS(getuid),    SCMP_SYS(lseek),	     SCMP_SYS(mmap),
+	SCMP_SYS(mprotect), SCMP_SYS(newfstatat), SCMP_SYS(pread64),   SCMP_SYS(readlink),   SCMP_SYS(readlinkat),
+	SCMP_SYS(readv),    SCMP_SYS(seccomp),	  SCMP_SYS(stat),      SCMP_SYS(statfs),     SCMP_SYS(statx),
+	SCMP_SYS(sysinfo),  SCMP_SYS(uname),
 };
 
 /* A call that this architecture does not have is none to allow. */
@@ -141,7 +175,10 @@ static int permit_if(scmp_filter_ctx filter, int call, struct scmp_arg_cmp argum
 
 static int permit_common(scmp_filter_ctx filter)
 {
-	/* Names of threads; names of mappings, which the C library gives. Not what was set up here, like the end with the parent. */
+	/*
+	 * Names of threads; names of mappings, which the C library gives. Not what was set up here, like the end with the
+	 * parent.
+	 */
 	static const int prctls[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA };
 	int err = 0;
 
@@ -155,7 +192,9 @@ static int permit_common(scmp_filter_ctx filter)
 	/* abort() of itself; no signal to anybody else. */
 	err = err ? err : permit_if(filter, SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	/* Limits may be read. */
-	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP(0, SCMP_CMP_EQ, 0), SCMP_CMP(2, SCMP_CMP_EQ, 0));
+	err = err ? err
+		  : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP(0, SCMP_CMP_EQ, 0),
+				     SCMP_CMP(2, SCMP_CMP_EQ, 0));
 	return err ? err : permit_if(filter, SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_EQ, DMA_BUF_IOCTL_SYNC));
 }
 
