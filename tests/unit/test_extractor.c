@@ -104,7 +104,7 @@ static struct lineup_extractor *start(struct bench *b)
 static struct lineup_extraction run(struct bench *b, struct lineup_extractor *e, enum misbehave what)
 {
 	struct lineup_shot shot = {
-		.frame = b->frame, .fourcc = 0x59455247, .width = WIDTH, .height = HEIGHT, .stride = WIDTH, .bytes = WIDTH * HEIGHT,
+		.frame = b->frame, .fourcc = 0x59000000, .width = WIDTH, .height = HEIGHT, .stride = WIDTH, .bytes = WIDTH * HEIGHT,
 		.timestamp_ns = 4096, .sequence = 77,
 	};
 	struct lineup_extraction x = { 0 };
@@ -161,7 +161,7 @@ static void the_plugin_sees_the_frame_as_it_is(void **state)
 	struct bench *b = *state;
 	struct lineup_extractor *e = start(b);
 	struct lineup_extraction x;
-	static const float want[] = { 0x59455247, WIDTH, HEIGHT, WIDTH, WIDTH * HEIGHT, 4096, 77, 0xa5 };
+	static const float want[] = { 0x59000000, WIDTH, HEIGHT, WIDTH, WIDTH * HEIGHT, 4096, 77, 0xa5 };
 
 	b->data[WIDTH * HEIGHT - 1] = 0xa5;
 	x = run(b, e, MISBEHAVE_FRAME);

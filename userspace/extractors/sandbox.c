@@ -157,6 +157,17 @@ static const int starting[] = {
 	SCMP_SYS(sysinfo),  SCMP_SYS(uname),
 };
 
+/* Argument @index is @value; or is, of the bits in @mask. */
+static struct scmp_arg_cmp equal(unsigned int index, scmp_datum_t value)
+{
+	return (struct scmp_arg_cmp){ .arg = index, .op = SCMP_CMP_EQ, .datum_a = value };
+}
+
+static struct scmp_arg_cmp masked(unsigned int index, scmp_datum_t mask, scmp_datum_t value)
+{
+	return (struct scmp_arg_cmp){ .arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value };
+}
+
 /* A call that this architecture does not have is none to allow. */
 static int permit(scmp_filter_ctx filter, int call)
 {
@@ -185,17 +196,15 @@ static int permit_common(scmp_filter_ctx filter)
 	for (size_t i = 0; i < ARRAY_SIZE(working) && !err; i++)
 		err = permit(filter, working[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(prctls) && !err; i++)
-		err = permit_if(filter, SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
+		err = permit_if(filter, SCMP_SYS(prctl), equal(0, (scmp_datum_t)prctls[i]));
 	/* Threads yes, processes no. clone3 hides its flags behind a pointer: without it libraries use clone. */
-	err = err ? err : permit_if(filter, SCMP_SYS(clone), SCMP_CMP(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	err = err ? err : permit_if(filter, SCMP_SYS(clone), masked(0, CLONE_THREAD, CLONE_THREAD));
 	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	/* abort() of itself; no signal to anybody else. */
-	err = err ? err : permit_if(filter, SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	err = err ? err : permit_if(filter, SCMP_SYS(tgkill), equal(0, (scmp_datum_t)getpid()));
 	/* Limits may be read. */
-	err = err ? err
-		  : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP(0, SCMP_CMP_EQ, 0),
-				     SCMP_CMP(2, SCMP_CMP_EQ, 0));
-	return err ? err : permit_if(filter, SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_EQ, DMA_BUF_IOCTL_SYNC));
+	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, equal(0, 0), equal(2, 0));
+	return err ? err : permit_if(filter, SCMP_SYS(ioctl), equal(1, DMA_BUF_IOCTL_SYNC));
 }
 
 static int load(int (*add)(scmp_filter_ctx filter), bool all_threads)
@@ -224,16 +233,16 @@ static int add_starting(scmp_filter_ctx filter)
 	for (size_t i = 0; i < ARRAY_SIZE(starting) && !err; i++)
 		err = permit(filter, starting[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(prctls) && !err; i++)
-		err = permit_if(filter, SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
-	err = err ? err : permit_if(filter, SCMP_SYS(open), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, writes, O_RDONLY));
-	return err ? err : permit_if(filter, SCMP_SYS(openat), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, writes, O_RDONLY));
+		err = permit_if(filter, SCMP_SYS(prctl), equal(0, (scmp_datum_t)prctls[i]));
+	err = err ? err : permit_if(filter, SCMP_SYS(open), masked(1, writes, O_RDONLY));
+	return err ? err : permit_if(filter, SCMP_SYS(openat), masked(2, writes, O_RDONLY));
 }
 
 static int add_working(scmp_filter_ctx filter)
 {
-	int err = permit_if(filter, SCMP_SYS(mmap), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	int err = permit_if(filter, SCMP_SYS(mmap), masked(2, PROT_EXEC, 0));
 
-	return err ? err : permit_if(filter, SCMP_SYS(mprotect), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	return err ? err : permit_if(filter, SCMP_SYS(mprotect), masked(2, PROT_EXEC, 0));
 }
 
 int sandbox_calls_starting(void)
