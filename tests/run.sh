@@ -44,18 +44,21 @@ stages="
 	kernel_module_installs_and_uninstalls
 	unit_tests
 	integration_tests
+	a_build_without_optional_parts_works
 	vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
 	unit_tests_on_arm64
+	live_capture_on_6_1
+	live_capture_on_6_12
 	corpus_replays
 	fuzzers_find_nothing_new
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
 many=" kernel_module_builds_without_warnings unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
-	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
+	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
 
@@ -407,8 +410,10 @@ headers_compile_alone()
 				-I. -Iuserspace/include -Iuserspace/lib -fsyntax-only -x c -
 		done
 	done < <(tracked_files | grep '^userspace/.*\.h$' | if has_vulkan; then cat; else grep -v /vulkan/; fi)
-	echo '#include "lineup.h"' | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
-	echo '#include "lineup.h"' | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
+	for header in userspace/include/*.h; do
+		echo "#include \"$(basename "$header")\"" | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
+		echo "#include \"$(basename "$header")\"" | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
+	done
 }
 
 static_symbols_begin_with_lineup()
@@ -458,7 +463,7 @@ analyzer_finds_nothing()
 		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
 		echo "$file $include"
 	done | xargs -P "$jobs" -L 1 clang --analyze -Xanalyzer -analyzer-werror -Xanalyzer -analyzer-output=text -std=gnu11 \
-		-D_GNU_SOURCE -Iuserspace/include -I/usr/include/libdrm
+		-D_GNU_SOURCE -Iuserspace/include -Ikmod/uapi -Ikmod/samples -I/usr/include/libdrm
 }
 
 a_second_make_does_nothing()
@@ -565,7 +570,7 @@ install_and_uninstall_leave_nothing_behind()
 	dir=$(mktemp -d)
 	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr install
 	(cd "$dir" && find . -type f -o -type l) | sort
-	for file in bin/lineup include/lineup.h lib/liblineup.a lib/liblineup.so lib/pkgconfig/liblineup.pc share/man/man1/lineup.1 \
+	for file in bin/lineup include/lineup.h include/lineup-extractor.h include/lineup-inband.h lib/liblineup.a lib/liblineup.so lib/pkgconfig/liblineup.pc share/man/man1/lineup.1 \
 		share/man/man5/lineup-gallery.5 share/bash-completion/completions/lineup; do
 		[ -s "$dir/usr/$file" ]
 	done
@@ -748,6 +753,46 @@ thread_tests_under_tsan()
 	else
 		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded"
 	fi
+}
+
+# Neither extractors nor DRM import: what needs them says so, and everything else works.
+a_build_without_optional_parts_works()
+{
+	local dir=$out/plain
+
+	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 all "$dir/tests/unit/test_extractor" "$dir/tests/unit/test_capture_frames"
+	[ ! -e "$dir/extractors" ]
+	"$dir/lineup" info --build | grep -q '^extractors *this build is without libseccomp'
+	"$dir/lineup" info --build | grep -q '^DRM import *this build is without libdrm'
+	"$dir/tests/unit/test_capture_frames"
+	"$dir/tests/unit/test_extractor"
+	LINEUP=$dir/lineup tests/integration/capture.sh
+}
+
+# live_capture STAGE PATTERN: from frames to candidates in the newest of Debian's kernels whose release matches.
+live_capture()
+{
+	local stage=$1 log=$out/$1.log release
+
+	release=$(cd /lib/modules 2>/dev/null && printf '%s\n' $2 | sort -V | tail -n 1)
+	if [ "$(uname -m)" != x86_64 ] || ! command -v qemu-system-x86_64 >/dev/null; then
+		record skipped "$stage" "no x86-64 machine, or no qemu-system-x86_64"
+	elif [ -z "$release" ] || [ ! -e "/boot/vmlinuz-$release" ] || [ ! -e "/lib/modules/$release/build" ]; then
+		record skipped "$stage" "no kernel $2 with its headers here"
+	elif compile "$stage" "$out/gcc" CC=gcc all unit-programs; then
+		timeout "$test_seconds_max" tests/kselftest/vm/capture.sh "$release" "$out/gcc" "$out/$stage" >"$log" 2>&1
+		record_tap "$stage" capture "$log" $?
+	fi
+}
+
+live_capture_on_6_1()
+{
+	live_capture "${FUNCNAME[0]}" '6.1.*-amd64'
+}
+
+live_capture_on_6_12()
+{
+	live_capture "${FUNCNAME[0]}" '6.12.*-amd64'
 }
 
 # What depends on the processor. Not the tests of what a kernel offers, which would meet qemu's system calls, nor those that only try

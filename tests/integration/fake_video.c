@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Preloaded, it is a V4L2 device /dev/video99 of 64 x 48 grey pixels, whose frames are the file $FAKE_FRAMES; it has buffers of its own only.
+// Preloaded, it is a V4L2 device /dev/video99 of 64 x 48 grey pixels, whose frames are the file $FAKE_FRAMES; it has buffers of
+// its own only.
 //
-// $FAKE_GAPS, $FAKE_DAMAGED, $FAKE_SHORT are lists of frames, like ",2,5,", before which one is missing, that are marked as damaged, that end early. After the last
-// frame the device is unplugged if $FAKE_END is "gone", and quiet otherwise.
+// $FAKE_GAPS, $FAKE_DAMAGED, $FAKE_SHORT are lists of frames, like ",2,5,", before which one is missing, that are marked as
+// damaged, that end early.
+// After the last frame the device is unplugged if $FAKE_END is "gone", and quiet otherwise.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -143,11 +145,16 @@ static int answer(unsigned long request, void *data)
 
 	switch (request) {
 	case VIDIOC_QUERYCAP:
-		*cap = (struct v4l2_capability){ .driver = "fake", .card = "a fake camera", .capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING };
+		*cap = (struct v4l2_capability){
+			.driver = "fake", .card = "a fake camera", .capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING,
+		};
 		return 0;
 	case VIDIOC_G_FMT:
 	case VIDIOC_S_FMT:
-		format->fmt.pix = (struct v4l2_pix_format){ .width = WIDTH, .height = HEIGHT, .pixelformat = V4L2_PIX_FMT_GREY, .bytesperline = WIDTH,
+		format->fmt.pix = (struct v4l2_pix_format){ .width = WIDTH,
+							    .height = HEIGHT,
+							    .pixelformat = V4L2_PIX_FMT_GREY,
+							    .bytesperline = WIDTH,
 							    .sizeimage = BYTES };
 		return 0;
 	case VIDIOC_REQBUFS:

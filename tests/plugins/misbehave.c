@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An extractor that does wrong what a plug-in can do wrong: as it opens by its configuration, with a frame by the frame's first byte.
+// An extractor that does wrong what a plug-in can do wrong: as it opens by its configuration, with a frame by the frame's first
+// byte.
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -106,7 +107,8 @@ static void try_all(const struct lineup_plugin_frame *frame, float *v)
 	v[i++] = denied(execv("/bin/true", args)) ? 1 : -1;
 	v[i++] = denied(kill(getppid(), 0)) ? 1 : -1;
 	v[i++] = denied(syscall(SYS_tgkill, 1, 1, 0)) ? 1 : -1;
-	v[i++] = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM ? 1 : -1;
+	v[i++] = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM ? 1
+															     : -1;
 	v[i++] = denied(syscall(SYS_ptrace, 16, getppid(), 0, 0)) ? 1 : -1;
 	v[i++] = denied(syscall(SYS_pidfd_open, getppid(), 0)) ? 1 : -1;
 	v[i++] = denied(fcntl(frame->fd, F_DUPFD, 0)) ? 1 : -1;

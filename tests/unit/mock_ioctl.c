@@ -54,7 +54,8 @@ static int play_ioctl(void *arg, int fd, unsigned long request, void *data)
 	const struct mock_call *c = next(m, MOCK_IOCTL, fd);
 
 	if (request != c->request)
-		fail_msg("call %zu: ioctl number %lu of type '%c' where the script has %lu", at, _IOC_NR(request), (char)_IOC_TYPE(request), _IOC_NR(c->request));
+		fail_msg("call %zu: ioctl number %lu of type '%c' where the script has %lu", at, _IOC_NR(request),
+			 (char)_IOC_TYPE(request), _IOC_NR(c->request));
 	for (size_t i = 0; c->has_want && i < _IOC_SIZE(request); i++)
 		if (((const uint8_t *)data)[i] != c->want[i])
 			fail_msg("call %zu: ioctl number %lu: byte %zu is 0x%02x, the script has 0x%02x", at, _IOC_NR(request), i,
@@ -123,7 +124,8 @@ void mock_init(struct mock *m, struct lineup_ctx *ctx)
 void mock_done(struct mock *m)
 {
 	if (m->next != m->count)
-		fail_msg("call %zu of %zu was never made: %s(%d)", m->next, m->count, names[m->call[m->next].what], m->call[m->next].fd);
+		fail_msg("call %zu of %zu was never made: %s(%d)", m->next, m->count, names[m->call[m->next].what],
+			 m->call[m->next].fd);
 	m->count = m->next = 0;
 }
 

@@ -32,8 +32,8 @@ struct mock_call {
 };
 
 /*
- * A call that is not the next of the script, or is made with other arguments, fails the test, and so does one that is left over at mock_done. Descriptors are
- * the script's own numbers; nothing real is opened. One thread.
+ * A call that is not the next of the script, or is made with other arguments, fails the test, and so does one that is left over
+ * at mock_done. Descriptors are the script's own numbers; nothing real is opened. One thread.
  */
 struct mock {
 	struct lineup_ctx *ctx;
@@ -49,7 +49,10 @@ void mock_done(struct mock *m);
 /* Each appends a call. @result is what it answers: a descriptor, 0, or -errno. */
 void mock_open(struct mock *m, const char *path, int result);
 void mock_close(struct mock *m, int fd);
-/* @want: the bytes that must come in; NULL: any. @answer: those that go out; NULL: unchanged. Both of the size that the request's number tells. */
+/*
+ * @want: the bytes that must come in; NULL: any. @answer: those that go out; NULL: unchanged. Both of the size that the
+ * request's number tells.
+ */
 void mock_ioctl(struct mock *m, int fd, unsigned long request, const void *want, const void *answer, int result);
 void mock_poll(struct mock *m, int fd, short revents, int result);
 void mock_mmap(struct mock *m, int fd, size_t size, off_t offset, void *memory, int result);

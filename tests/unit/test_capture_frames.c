@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Pools of frames: what is asked of the module and of what stands in for it, what each refusal becomes, and that nothing is left open.
+// Pools of frames: what is asked of the module and of what stands in for it, what each refusal becomes, and that nothing is
+// left open.
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
@@ -45,7 +46,9 @@ static int tear_down(void **state)
 
 static struct lineup_frames_options want(enum lineup_frames_kind kind, uint32_t count)
 {
-	return (struct lineup_frames_options){ .size = sizeof(struct lineup_frames_options), .kind = kind, .frame_bytes = BYTES, .count = count };
+	return (struct lineup_frames_options){
+		.size = sizeof(struct lineup_frames_options), .kind = kind, .frame_bytes = BYTES, .count = count
+	};
 }
 
 static void expect_create(struct stage *s, const struct lineup_pool_create *want_in, uint64_t bytes, int result)
@@ -69,7 +72,11 @@ static void the_module_is_asked_for_what_was_wanted(void **state)
 {
 	struct stage *s = *state;
 	struct lineup_frames_options o = want(LINEUP_FRAMES_AUTO, 3);
-	struct lineup_pool_create in = { .frame_bytes = BYTES, .frames = 3, .flags = LINEUP_POOL_CONTIGUOUS | LINEUP_POOL_SYNC_CHECK, .node = 1, .dma_bits = 32 };
+	struct lineup_pool_create in = { .frame_bytes = BYTES,
+					 .frames = 3,
+					 .flags = LINEUP_POOL_CONTIGUOUS | LINEUP_POOL_SYNC_CHECK,
+					 .node = 1,
+					 .dma_bits = 32 };
 	struct lineup_frames *frames;
 
 	o.flags = LINEUP_FRAMES_CONTIGUOUS | LINEUP_FRAMES_SYNC_CHECK | LINEUP_FRAMES_ON_NODE;
@@ -113,7 +120,8 @@ static void a_frame_goes_round(void **state)
 	struct stage *s = *state;
 	struct lineup_frames *frames = module_pool(s, 2);
 	struct lineup_frame *frame;
-	struct dma_buf_sync begin = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ }, end = { .flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
+	struct dma_buf_sync begin = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ },
+			    end = { .flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW };
 	uint8_t *memory = aligned_alloc(4096, BYTES);
 	void *data;
 
@@ -193,7 +201,8 @@ static void each_refusal_of_the_module_is_the_end(void **state)
 		int error;
 		const char *text;
 	} refusals[] = {
-		{ -EDQUOT, "RLIMIT_MEMLOCK" }, { -ENOMEM, "max_bytes" }, { -E2BIG, "more than the module allows" }, { -EOPNOTSUPP, "write-combined" },
+		{ -EDQUOT, "RLIMIT_MEMLOCK" }, { -ENOMEM, "max_bytes" }, { -E2BIG, "more than the module allows" },
+		{ -EOPNOTSUPP, "write-combined" },
 		{ -EINVAL, "do not go together" },
 	};
 	struct stage *s = *state;
@@ -378,9 +387,20 @@ static void expect_info(struct stage *s, uint64_t after, const struct lineup_poo
 static void the_list_tells_quota_pools_and_owners(void **state)
 {
 	struct stage *s = *state;
-	struct lineup_stats stats = { .bytes = 10, .bytes_max = 100, .user_bytes = 8, .user_bytes_max = LINEUP_UNLIMITED, .pools = 2, .refused_user = 3 };
-	struct lineup_pool_info a = { .pool = 3, .frame_bytes = BYTES, .frames = 4, .frames_free = 1, .frames_out = 2, .frames_held_back = 1, .uid = 1000, .pid = 7,
-				      .node = -1, .pool_flags = LINEUP_POOL_SHMEM, .comm = "0123456789abcdef" };
+	struct lineup_stats stats = {
+		.bytes = 10, .bytes_max = 100, .user_bytes = 8, .user_bytes_max = LINEUP_UNLIMITED, .pools = 2, .refused_user = 3
+	};
+	struct lineup_pool_info a = { .pool = 3,
+				      .frame_bytes = BYTES,
+				      .frames = 4,
+				      .frames_free = 1,
+				      .frames_out = 2,
+				      .frames_held_back = 1,
+				      .uid = 1000,
+				      .pid = 7,
+				      .node = -1,
+				      .pool_flags = LINEUP_POOL_SHMEM,
+				      .comm = "0123456789abcdef" };
 	struct lineup_pool_info b = { .pool = 8, .node = 1, .state = LINEUP_POOL_CLOSED | LINEUP_POOL_REVOKED | LINEUP_POOL_HEAP };
 	struct lineup_frames_quota quota;
 	int result = 0;
@@ -394,11 +414,13 @@ static void the_list_tells_quota_pools_and_owners(void **state)
 	seen_count = 0;
 	assert_int_equal(lineup_frames_list(s->ctx, &quota, see, &result), 0);
 	assert_int_equal(seen_count, 2);
-	assert_true(quota.bytes == 10 && quota.bytes_max == 100 && quota.user_bytes == 8 && quota.user_bytes_max == UINT64_MAX && quota.refused_user == 3);
+	assert_true(quota.bytes == 10 && quota.bytes_max == 100 && quota.user_bytes == 8 && quota.user_bytes_max == UINT64_MAX &&
+		    quota.refused_user == 3);
 	assert_true(seen[0].id == 3 && seen[0].frames_out == 2 && seen[0].uid == 1000 && seen[0].pid == 7 && seen[0].node == -1);
 	assert_true(seen[0].flags == LINEUP_FRAMES_SHMEM && !seen[0].closed && !seen[0].revoked && !seen[0].heap);
 	assert_string_equal(seen[0].command, "0123456789abcde"); /* ended whatever came */
-	assert_true(seen[1].flags == LINEUP_FRAMES_ON_NODE && seen[1].node == 1 && seen[1].closed && seen[1].revoked && seen[1].heap);
+	assert_true(seen[1].flags == LINEUP_FRAMES_ON_NODE && seen[1].node == 1 && seen[1].closed && seen[1].revoked &&
+		    seen[1].heap);
 }
 
 static void a_list_that_does_not_go_forward_ends(void **state)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Gallery blocks read into frames: what arrives is what the file holds, by every engine, through short and failing reads, and into every kind of frame there is.
+// Gallery blocks read into frames: what arrives is what the file holds, by every engine, through short and failing reads, and
+// into every kind of frame there is.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,20 +52,24 @@ static int tear_down(void **state)
 
 static struct lineup_frames *pool(struct fixture *f, enum lineup_frames_kind kind, uint32_t flags, uint32_t blocks)
 {
-	struct lineup_frames_options o = { .size = sizeof(o), .kind = kind, .frame_bytes = blocks * f->block_bytes, .count = 1, .flags = flags };
+	struct lineup_frames_options o = {
+		.size = sizeof(o), .kind = kind, .frame_bytes = blocks * f->block_bytes, .count = 1, .flags = flags
+	};
 	struct lineup_frames *frames = NULL;
 
 	return lineup_frames_create(f->bed->ctx, &o, &frames) ? NULL : frames;
 }
 
 /* Reads blocks by lineup_stream_frame and compares with a plain read of the file. */
-static void read_and_compare(struct fixture *f, struct lineup_frames *frames, uint64_t first, uint32_t count, const struct lineup_engine *engine)
+static void read_and_compare(struct fixture *f, struct lineup_frames *frames, uint64_t first, uint32_t count,
+			     const struct lineup_engine *engine)
 {
 	uint8_t *want = malloc(count * f->block_bytes), *data;
 	struct lineup_frame *frame;
 
-	assert_int_equal(pread(f->segment->fd, want, count * f->block_bytes, (off_t)(f->segment->blocks_offset + first * f->block_bytes)),
-			 (ssize_t)(count * f->block_bytes));
+	assert_int_equal(
+		pread(f->segment->fd, want, count * f->block_bytes, (off_t)(f->segment->blocks_offset + first * f->block_bytes)),
+		(ssize_t)(count * f->block_bytes));
 	assert_int_equal(lineup_frame_take(frames, &frame), 0);
 	assert_int_equal(lineup_stream_frame(f->snapshot, 0, first, count, frame, engine), 0);
 	assert_int_equal(lineup_frame_map(frame, (void **)&data), 0);
@@ -88,8 +93,8 @@ static void blocks_arrive_as_the_file_holds_them(void **state)
 }
 
 /*
- * The engine's own registration, with nothing to fall back on: a frame whose mapping the kernel does not register has no fixed buffer. A memfd is shmem, which
- * every kernel registers.
+ * The engine's own registration, with nothing to fall back on: a frame whose mapping the kernel does not register has no fixed
+ * buffer. A memfd is shmem, which every kernel registers.
  */
 static void frames_are_registered_as_fixed_buffers(void **state)
 {
@@ -103,7 +108,8 @@ static void frames_are_registered_as_fixed_buffers(void **state)
 	assert_int_equal(lineup_frame_take(frames, &frame), 0);
 	assert_int_equal(lineup_frame_map(frame, &data), 0);
 	messages_clear(&f->bed->messages);
-	err = lineup_engine_uring.create(f->bed->ctx, (int[]){ f->segment->fd_direct, f->segment->fd }, 2, data, lineup_frame_bytes(frame), &engine);
+	err = lineup_engine_uring.create(f->bed->ctx, (int[]){ f->segment->fd_direct, f->segment->fd }, 2, data,
+					 lineup_frame_bytes(frame), &engine);
 	if (err) {
 		print_message("io_uring: %s\n", strerror(-err));
 		skip();
@@ -118,7 +124,10 @@ static void frames_are_registered_as_fixed_buffers(void **state)
 	lineup_frames_destroy(frames);
 }
 
-/* In the virtual machine, and wherever else the module is. Linux 6.1 registers shmem-backed frames only; the others are read into without. */
+/*
+ * In the virtual machine, and wherever else the module is. Linux 6.1 registers shmem-backed frames only; the others are read
+ * into without.
+ */
 static void frames_of_the_module_take_blocks(void **state)
 {
 	struct fixture *f = *state;
@@ -221,7 +230,9 @@ static void bad_destroy(void *engine)
 	assert_int_equal(plan.in_flight, 0); /* nothing writes to the frame any more */
 }
 
-static const struct lineup_engine bad = { .name = "bad", .create = bad_create, .submit = bad_submit, .wait = bad_wait, .destroy = bad_destroy };
+static const struct lineup_engine bad = {
+	.name = "bad", .create = bad_create, .submit = bad_submit, .wait = bad_wait, .destroy = bad_destroy
+};
 
 static void short_late_and_refused_reads_end_well(void **state)
 {
@@ -230,6 +241,9 @@ static void short_late_and_refused_reads_end_well(void **state)
 	struct lineup_frames *frames = pool(f, LINEUP_FRAMES_MEMORY, 0, f->blocks);
 
 	for (size_t i = 0; i < ARRAY_SIZE(results); i++) {
+		/* These two ask for another way, and where O_DIRECT is missing (tmpfs before Linux 6.6) there is none. */
+		if ((results[i] == -EINVAL || results[i] == -EFAULT) && f->segment->fd_direct < 0)
+			continue;
 		for (unsigned int at = 0; at < f->blocks; at++) {
 			memset(&plan, 0, sizeof(plan));
 			plan.result = results[i];

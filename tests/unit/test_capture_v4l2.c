@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Capturing from a V4L2 device that exists in a script only: negotiation, fallback, drops, damaged and short images, unplugging.
+// Capturing from a V4L2 device that exists in a script only: negotiation, fallback, drops, damaged and short images,
+// unplugging.
 #include <fcntl.h>
 #include <linux/lineup.h>
 #include <linux/videodev2.h>
@@ -47,7 +48,10 @@ static int tear_down(void **state)
 /* ---- pieces of the script ---- */
 
 static const struct v4l2_capability webcam = {
-	.driver = "mock", .card = "a card", .capabilities = V4L2_CAP_DEVICE_CAPS, .device_caps = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING,
+	.driver = "mock",
+	.card = "a card",
+	.capabilities = V4L2_CAP_DEVICE_CAPS,
+	.device_caps = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING,
 };
 
 static struct v4l2_format format(uint32_t fourcc, uint32_t width, uint32_t height, uint32_t stride, uint32_t bytes)
@@ -165,8 +169,13 @@ static void finish(struct stage *s)
 static void expect_dequeue(struct stage *s, uint32_t index, uint32_t sequence, uint32_t bytes, uint32_t flags)
 {
 	struct v4l2_buffer in = { .type = TYPE, .memory = V4L2_MEMORY_DMABUF };
-	struct v4l2_buffer out = { .type = TYPE, .memory = V4L2_MEMORY_DMABUF, .index = index, .sequence = sequence, .bytesused = bytes,
-				   .flags = flags | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC, .timestamp = { .tv_sec = 3, .tv_usec = 5 } };
+	struct v4l2_buffer out = { .type = TYPE,
+				   .memory = V4L2_MEMORY_DMABUF,
+				   .index = index,
+				   .sequence = sequence,
+				   .bytesused = bytes,
+				   .flags = flags | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
+				   .timestamp = { .tv_sec = 3, .tv_usec = 5 } };
 
 	mock_poll(&s->mock, VIDEO, POLLIN, 1);
 	mock_ioctl(&s->mock, VIDEO, VIDIOC_DQBUF, &in, &out, 0);
@@ -181,7 +190,8 @@ static void cycle(struct stage *s, uint32_t index, uint32_t sequence, uint64_t d
 	assert_int_equal(shot.index, index);
 	assert_int_equal(shot.sequence, sequence);
 	if (shot.dropped != dropped)
-		fail_msg("sequence %u: %llu dropped, not %llu", sequence, (unsigned long long)shot.dropped, (unsigned long long)dropped);
+		fail_msg("sequence %u: %llu dropped, not %llu", sequence, (unsigned long long)shot.dropped,
+			 (unsigned long long)dropped);
 	expect_queue(s, index, FRAME + (int)index, 0);
 	assert_int_equal(lineup_capture_give(s->capture, &shot), 0);
 	mock_done(&s->mock);
@@ -205,7 +215,8 @@ static void frames_of_the_module_go_to_the_device_and_come_back(void **state)
 	expect_dequeue(s, 2, 0, BYTES, 0);
 	assert_int_equal(lineup_capture_take(s->capture, 1000, &shot), 0);
 	assert_int_equal(lineup_frame_fd(shot.frame), FRAME + 2);
-	assert_true(shot.flags == 0 && shot.bytes == BYTES && shot.timestamp_ns == 3000005000ull && shot.sequence == 0 && shot.dropped == 0);
+	assert_true(shot.flags == 0 && shot.bytes == BYTES && shot.timestamp_ns == 3000005000ull && shot.sequence == 0 &&
+		    shot.dropped == 0);
 	assert_true(shot.fourcc == V4L2_PIX_FMT_YUYV && shot.width == WIDTH && shot.height == HEIGHT && shot.stride == STRIDE);
 	expect_queue(s, 2, FRAME + 2, 0);
 	assert_int_equal(lineup_capture_give(s->capture, &shot), 0);
@@ -412,7 +423,8 @@ static void a_driver_that_gives_a_buffer_it_has_not_is_not_believed(void **state
 static void a_format_is_asked_for_and_its_like_taken(void **state)
 {
 	struct stage *s = *state;
-	struct v4l2_format have = format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, BYTES), asked = format(V4L2_PIX_FMT_GREY, 100, HEIGHT, 0, 0);
+	struct v4l2_format have = format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, BYTES),
+			   asked = format(V4L2_PIX_FMT_GREY, 100, HEIGHT, 0, 0);
 	struct v4l2_format got = format(V4L2_PIX_FMT_GREY, 96, HEIGHT, 96, 96 * HEIGHT);
 	struct lineup_capture_info info;
 
@@ -425,9 +437,11 @@ static void a_format_is_asked_for_and_its_like_taken(void **state)
 		expect_queue(s, i, FRAME + (int)i, 0);
 	}
 	expect_start(s);
-	assert_int_equal(open_capture(s, (struct lineup_capture_options){ .fourcc = V4L2_PIX_FMT_GREY, .width = 100, .buffers = 3 }), 0);
+	assert_int_equal(
+		open_capture(s, (struct lineup_capture_options){ .fourcc = V4L2_PIX_FMT_GREY, .width = 100, .buffers = 3 }), 0);
 	lineup_capture_info(s->capture, &info);
-	assert_true(info.width == 96 && info.height == HEIGHT && info.stride == 96 && info.frame_bytes == 96 * HEIGHT && info.buffers == 3);
+	assert_true(info.width == 96 && info.height == HEIGHT && info.stride == 96 && info.frame_bytes == 96 * HEIGHT &&
+		    info.buffers == 3);
 	mock_ioctl(&s->mock, VIDEO, VIDIOC_STREAMOFF, NULL, NULL, 0);
 	expect_request(s, V4L2_MEMORY_DMABUF, 0, 0, 0);
 	expect_closed_frames(s, 3);
@@ -451,9 +465,12 @@ static void formats_that_cannot_be_are_refused(void **state)
 {
 	struct stage *s = *state;
 	struct v4l2_format wrong[] = {
-		format(V4L2_PIX_FMT_YUYV, 0, HEIGHT, STRIDE, BYTES),       format(V4L2_PIX_FMT_YUYV, WIDTH, 0, STRIDE, BYTES),
-		format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, 0),       format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, BYTES - 1),
-		format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, 0, UINT32_MAX),   format(V4L2_PIX_FMT_YUYV, 65537, HEIGHT, 0, BYTES),
+		format(V4L2_PIX_FMT_YUYV, 0, HEIGHT, STRIDE, BYTES),
+		format(V4L2_PIX_FMT_YUYV, WIDTH, 0, STRIDE, BYTES),
+		format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, 0),
+		format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, STRIDE, BYTES - 1),
+		format(V4L2_PIX_FMT_YUYV, WIDTH, HEIGHT, 0, UINT32_MAX),
+		format(V4L2_PIX_FMT_YUYV, 65537, HEIGHT, 0, BYTES),
 		format(V4L2_PIX_FMT_YUYV, WIDTH, 65536, UINT32_MAX, BYTES), /* the product does not fit in 32 bits */
 	};
 
@@ -480,7 +497,9 @@ static void what_cannot_capture_says_what_it_is(void **state)
 	struct stage *s = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct v4l2_capability cap = { .driver = "mock", .capabilities = V4L2_CAP_DEVICE_CAPS | V4L2_CAP_VIDEO_CAPTURE, .device_caps = cases[i].caps };
+		struct v4l2_capability cap = { .driver = "mock",
+					       .capabilities = V4L2_CAP_DEVICE_CAPS | V4L2_CAP_VIDEO_CAPTURE,
+					       .device_caps = cases[i].caps };
 
 		mock_open(&s->mock, NAME, VIDEO);
 		mock_ioctl(&s->mock, VIDEO, VIDIOC_QUERYCAP, NULL, &cap, 0);

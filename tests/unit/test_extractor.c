@@ -38,7 +38,9 @@ static int set_up(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 	struct lineup_ctx_options options = { .size = sizeof(options), .log = messages_log, .log_arg = &b->messages };
-	struct lineup_frames_options pool = { .size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = WIDTH * HEIGHT, .count = 1 };
+	struct lineup_frames_options pool = {
+		.size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = WIDTH * HEIGHT, .count = 1
+	};
 	ssize_t n = readlink("/proc/self/exe", b->build, sizeof(b->build) - 1);
 
 	/* BUILD/tests/unit/test_extractor */
@@ -70,7 +72,12 @@ static int tear_down(void **state)
 static struct lineup_extractor_options choose(const struct bench *b, const char *config)
 {
 	struct lineup_extractor_options o = {
-		.size = sizeof(o), .dim = DIM, .path = b->misbehave, .config = config, .directory = b->plugins, .templates_max = MAX,
+		.size = sizeof(o),
+		.dim = DIM,
+		.path = b->misbehave,
+		.config = config,
+		.directory = b->plugins,
+		.templates_max = MAX,
 		.deadline_ms = DEADLINE_MS,
 	};
 
@@ -97,7 +104,7 @@ static struct lineup_extractor *start(struct bench *b)
 static struct lineup_extraction run(struct bench *b, struct lineup_extractor *e, enum misbehave what)
 {
 	struct lineup_shot shot = {
-		.frame = b->frame, .fourcc = 0x59455247, .width = WIDTH, .height = HEIGHT, .stride = WIDTH, .bytes = WIDTH * HEIGHT,
+		.frame = b->frame, .fourcc = 0x59000000, .width = WIDTH, .height = HEIGHT, .stride = WIDTH, .bytes = WIDTH * HEIGHT,
 		.timestamp_ns = 4096, .sequence = 77,
 	};
 	struct lineup_extraction x = { 0 };
@@ -120,7 +127,8 @@ static void expect_good(struct bench *b, struct lineup_extractor *e)
 	assert_int_equal(x.dim, DIM);
 	for (uint32_t i = 0; i < DIM; i++)
 		assert_true(x.vectors[i] == (float)(1 + i));
-	assert_true(x.faces[0].x == 1 && x.faces[0].y == 2 && x.faces[0].width == 3 && x.faces[0].height == 4 && x.faces[0].quality == 0.5f);
+	assert_true(x.faces[0].x == 1 && x.faces[0].y == 2 && x.faces[0].width == 3 && x.faces[0].height == 4 &&
+		    x.faces[0].quality == 0.5f);
 }
 
 static void expect_start(struct bench *b, const char *config, int error, const char *text)
@@ -153,7 +161,7 @@ static void the_plugin_sees_the_frame_as_it_is(void **state)
 	struct bench *b = *state;
 	struct lineup_extractor *e = start(b);
 	struct lineup_extraction x;
-	static const float want[] = { 0x59455247, WIDTH, HEIGHT, WIDTH, WIDTH * HEIGHT, 4096, 77, 0xa5 };
+	static const float want[] = { 0x59000000, WIDTH, HEIGHT, WIDTH, WIDTH * HEIGHT, 4096, 77, 0xa5 };
 
 	b->data[WIDTH * HEIGHT - 1] = 0xa5;
 	x = run(b, e, MISBEHAVE_FRAME);
@@ -255,7 +263,9 @@ static void damaged_and_short_images_are_not_shown_to_it(void **state)
 {
 	struct bench *b = *state;
 	struct lineup_extractor *e = start(b);
-	struct lineup_shot shot = { .frame = b->frame, .width = WIDTH, .height = HEIGHT, .bytes = 100, .flags = LINEUP_SHOT_DAMAGED };
+	struct lineup_shot shot = {
+		.frame = b->frame, .width = WIDTH, .height = HEIGHT, .bytes = 100, .flags = LINEUP_SHOT_DAMAGED
+	};
 	struct lineup_extraction x;
 	int pid = lineup_extractor_pid(e);
 
@@ -547,7 +557,8 @@ static void it_ends_with_a_program_that_is_killed(void **state)
 
 static void the_digest_of_pattern_is_that_of_its_model_id(struct lineup_extractor_options *o)
 {
-	crypto_generichash(o->model_digest, sizeof(o->model_digest), (const uint8_t *)"lineup-pattern", strlen("lineup-pattern"), NULL, 0);
+	crypto_generichash(o->model_digest, sizeof(o->model_digest), (const uint8_t *)"lineup-pattern", strlen("lineup-pattern"),
+			   NULL, 0);
 }
 
 static void pattern_computes_what_it_says(void **state)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The in-band format: each condition of validity broken alone, where blocks may stand, and the plug-in that reads them in its process.
+// The in-band format: each condition of validity broken alone, where blocks may stand, and the plug-in that reads them in its
+// process.
 #include <limits.h>
 #include <math.h>
 #include <setjmp.h>
@@ -43,7 +44,8 @@ static void a_valid_block_reads_as_it_was_written(void **state)
 		float v[DIM];
 
 		lineup_inband_entry(&b, i, &e, v);
-		assert_true(e.x == (float)i && e.y == (float)(2 * i) && e.width == 10 && e.height == 20 && e.quality == (float)(i + 1) / 256);
+		assert_true(e.x == (float)i && e.y == (float)(2 * i) && e.width == 10 && e.height == 20 &&
+			    e.quality == (float)(i + 1) / 256);
 		for (uint32_t d = 0; d < DIM; d++)
 			assert_true(v[d] == (float)(1 + i + d));
 	}
@@ -102,8 +104,10 @@ static void each_condition_is_looked_at(void **state)
 		float value;
 		const char *text;
 	} floats[] = {
-		{ 96, NAN, "box" },            { 96, -1, "box" },              { 96, 631, "box" },          { 96 + 4, 461, "box" },  { 96 + 8, 0, "box" },
-		{ 96 + 8, INFINITY, "box" },   { 96 + 12, -20, "box" },        { 96 + 16, NAN, "quality" }, { 96 + 16, 1.5f, "quality" },
+		{ 96, NAN, "box" },            { 96, -1, "box" },              { 96, 631, "box" },
+		{ 96 + 4, 461, "box" },        { 96 + 8, 0, "box" },
+		{ 96 + 8, INFINITY, "box" },   { 96 + 12, -20, "box" },        { 96 + 16, NAN, "quality" },
+		{ 96 + 16, 1.5f, "quality" },
 		{ 96 + 16, -0.5f, "quality" }, { 96 + 24, NAN, "not finite" }, { 96 + ENTRY + 24 + 16, -INFINITY, "not finite" },
 	};
 	uint8_t block[BYTES];
@@ -157,7 +161,9 @@ static void the_plugin_delivers_what_the_card_did(void **state)
 	enum { WIDTH = 320, HEIGHT = 60, MAX = 2 }; /* the card's image is twice as wide and eight times as high */
 	struct messages messages = { .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct lineup_ctx_options context = { .size = sizeof(context), .log = messages_log, .log_arg = &messages };
-	struct lineup_frames_options pool = { .size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = WIDTH * HEIGHT, .count = 1 };
+	struct lineup_frames_options pool = {
+		.size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = WIDTH * HEIGHT, .count = 1
+	};
 	struct lineup_extractor_options o = { .size = sizeof(o), .dim = DIM, .path = "inband", .templates_max = MAX };
 	struct lineup_shot shot = { .width = WIDTH, .height = HEIGHT, .stride = WIDTH, .bytes = WIDTH * HEIGHT };
 	char directory[PATH_MAX + 16] = "";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Frames in a Vulkan device: what is written to a frame arrives on the device, by host pointer; and by dma-buf with a driver that is made to import them.
+// Frames in a Vulkan device: what is written to a frame arrives on the device, by host pointer; and by dma-buf with a driver
+// that is made to import them.
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +23,9 @@ static struct {
 static int set_up(void **state)
 {
 	struct lineup_ctx_options options = { .size = sizeof(options), .log = messages_log, .log_arg = &here.messages };
-	struct lineup_frames_options pool = { .size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = BYTES, .count = 1 };
+	struct lineup_frames_options pool = {
+		.size = sizeof(pool), .kind = LINEUP_FRAMES_MEMORY, .frame_bytes = BYTES, .count = 1
+	};
 
 	(void)state;
 	pthread_mutex_init(&here.messages.lock, NULL);
@@ -128,7 +131,8 @@ static struct {
 	int imported_fd;
 } fake;
 
-static VKAPI_ATTR VkResult VKAPI_CALL fake_query(VkDevice device, VkExternalMemoryHandleTypeFlagBits type, int fd, VkMemoryFdPropertiesKHR *properties)
+static VKAPI_ATTR VkResult VKAPI_CALL fake_query(VkDevice device, VkExternalMemoryHandleTypeFlagBits type, int fd,
+						 VkMemoryFdPropertiesKHR *properties)
 {
 	(void)device;
 	assert_int_equal(type, VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT);
@@ -142,7 +146,8 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL fake_get(VkDevice device, const 
 	return strcmp(name, "vkGetMemoryFdPropertiesKHR") ? fake.get(device, name) : (PFN_vkVoidFunction)fake_query;
 }
 
-static VKAPI_ATTR void VKAPI_CALL fake_external(VkPhysicalDevice physical, const VkPhysicalDeviceExternalBufferInfo *info, VkExternalBufferProperties *properties)
+static VKAPI_ATTR void VKAPI_CALL fake_external(VkPhysicalDevice physical, const VkPhysicalDeviceExternalBufferInfo *info,
+						VkExternalBufferProperties *properties)
 {
 	if (info->handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT)
 		fake.external(physical, info, properties);
@@ -150,7 +155,8 @@ static VKAPI_ATTR void VKAPI_CALL fake_external(VkPhysicalDevice physical, const
 		properties->externalMemoryProperties.externalMemoryFeatures = VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
 }
 
-static VKAPI_ATTR VkResult VKAPI_CALL fake_allocate(VkDevice device, const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *callbacks, VkDeviceMemory *memory)
+static VKAPI_ATTR VkResult VKAPI_CALL fake_allocate(VkDevice device, const VkMemoryAllocateInfo *info,
+						    const VkAllocationCallbacks *callbacks, VkDeviceMemory *memory)
 {
 	const VkMemoryAllocateFlagsInfo *flags = info->pNext;
 	const VkImportMemoryFdInfoKHR *import = flags->pNext;

@@ -34,7 +34,10 @@ struct capture_answer {
 
 int capture_print_start(struct cli *cli, unsigned int format, const struct lineup_capture_info *info);
 int capture_print_answer(struct cli *cli, unsigned int format, const struct capture_answer *answer);
-/* Always called at the end, however it came: on standard output for people and as JSON, on standard error beside lines for programs or when the former fails. */
+/*
+ * Always called at the end, however it came: on standard output for people and as JSON, on standard error beside lines for
+ * programs or when the former fails.
+ */
 int capture_print_counts(struct cli *cli, unsigned int format, const struct capture_counts *counts, enum capture_end end);
 
 #endif

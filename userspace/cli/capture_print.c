@@ -24,8 +24,8 @@ int capture_print_start(struct cli *cli, unsigned int format, const struct lineu
 	if (format != CLI_TABLE)
 		return 0;
 	fourcc_text(info->fourcc, fourcc);
-	printf("%s (%s): %s, %" PRIu32 " x %" PRIu32 ", %" PRIu32 " frames of %s\n\n", info->card, info->driver, fourcc, info->width, info->height,
-	       info->buffers, lineup_frames_kind_name(info->kind));
+	printf("%s (%s): %s, %" PRIu32 " x %" PRIu32 ", %" PRIu32 " frames of %s\n\n", info->card, info->driver, fourcc,
+	       info->width, info->height, info->buffers, lineup_frames_kind_name(info->kind));
 	return cli_flush(cli, NULL);
 }
 
@@ -34,8 +34,9 @@ static json_t *candidates_json(const struct lineup_candidate *candidates, uint32
 	json_t *array = json_array();
 
 	for (uint32_t i = 0; i < count; i++)
-		if (json_array_append_new(array, json_pack("{s:i, s:s, s:I, s:f}", "rank", (int)i + 1, "subject", candidates[i].subject, "template",
-							   (json_int_t)candidates[i].template_id, "score", (double)candidates[i].score))) {
+		if (json_array_append_new(array, json_pack("{s:i, s:s, s:I, s:f}", "rank", (int)i + 1, "subject",
+							   candidates[i].subject, "template", (json_int_t)candidates[i].template_id,
+							   "score", (double)candidates[i].score))) {
 			json_decref(array);
 			return NULL;
 		}
@@ -49,10 +50,13 @@ static json_t *answer_json(const struct capture_answer *a, uint32_t i)
 
 	return json_pack("{s:I, s:f, s:i, s:[f, f, f, f], s:f, s:o, s:o, s:I, s:s, s:s, s:I, s:I, s:I}",
 			 "frame", (json_int_t)a->shot->sequence, "timestamp", (double)a->shot->timestamp_ns * 1e-9, "face", (int)i,
-			 "box", (double)face->x, (double)face->y, (double)face->width, (double)face->height, "quality", (double)face->quality,
+			 "box", (double)face->x, (double)face->y, (double)face->width, (double)face->height,
+			 "quality", (double)face->quality,
 			 "candidates", candidates_json(a->candidates + (size_t)i * a->k, a->counts[i]),
-			 "gallery_digest", cli_json_hex(f->gallery_digest, sizeof(f->gallery_digest)), "sequence", (json_int_t)f->sequence,
-			 "model", a->model, "backend", f->backend, "rows", (json_int_t)f->rows, "rows_scanned", (json_int_t)f->rows_scanned,
+			 "gallery_digest", cli_json_hex(f->gallery_digest, sizeof(f->gallery_digest)),
+			 "sequence", (json_int_t)f->sequence,
+			 "model", a->model, "backend", f->backend, "rows", (json_int_t)f->rows,
+			 "rows_scanned", (json_int_t)f->rows_scanned,
 			 "rows_reranked", (json_int_t)f->rows_reranked);
 }
 
@@ -61,8 +65,8 @@ static void print_tsv(const struct capture_answer *a, uint32_t i)
 	const struct lineup_candidate *c = a->candidates + (size_t)i * a->k;
 
 	for (uint32_t r = 0; r < a->counts[i]; r++)
-		printf("%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\t%s\t%" PRIu64 "\t%.6f\n", a->shot->sequence, i, r + 1, c[r].subject, c[r].template_id,
-		       (double)c[r].score);
+		printf("%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\t%s\t%" PRIu64 "\t%.6f\n", a->shot->sequence, i, r + 1, c[r].subject,
+		       c[r].template_id, (double)c[r].score);
 }
 
 int capture_print_answer(struct cli *cli, unsigned int format, const struct capture_answer *answer)
@@ -77,9 +81,10 @@ int capture_print_answer(struct cli *cli, unsigned int format, const struct capt
 			print_tsv(answer, i);
 		} else {
 			face = &answer->faces[i];
-			printf("frame %" PRIu64 ", face %" PRIu32 " at %.0f,%.0f of %.0f x %.0f, quality %.2f, gallery at operation %" PRIu64 "\n",
-			       answer->shot->sequence, i, (double)face->x, (double)face->y, (double)face->width, (double)face->height,
-			       (double)face->quality, answer->facts->sequence);
+			printf("frame %" PRIu64 ", face %" PRIu32
+			       " at %.0f,%.0f of %.0f x %.0f, quality %.2f, gallery at operation %" PRIu64 "\n",
+			       answer->shot->sequence, i, (double)face->x, (double)face->y, (double)face->width,
+			       (double)face->height, (double)face->quality, answer->facts->sequence);
 			cli_print_table(i, answer->candidates + (size_t)i * answer->k, answer->counts[i], answer->threshold);
 		}
 	}
@@ -97,7 +102,8 @@ static uint64_t failed(const struct capture_counts *c)
 
 static void print_text(FILE *file, const struct capture_counts *c)
 {
-	fprintf(file, "frames: %" PRIu64 " captured, %" PRIu64 " dropped by the device, %" PRIu64 " failed", c->captured, c->dropped, failed(c));
+	fprintf(file, "frames: %" PRIu64 " captured, %" PRIu64 " dropped by the device, %" PRIu64 " failed", c->captured,
+		c->dropped, failed(c));
 	for (unsigned int i = 1; i < LINEUP_FATES; i++)
 		if (c->failed[i])
 			fprintf(file, " [%s %" PRIu64 "]", lineup_fate_name((enum lineup_fate)i), c->failed[i]);
@@ -113,10 +119,11 @@ static json_t *counts_json(const struct capture_counts *c, const char *ended)
 
 	for (unsigned int i = 1; i < LINEUP_FATES; i++)
 		json_object_set_new(causes, lineup_fate_name((enum lineup_fate)i), json_integer((json_int_t)c->failed[i]));
-	return json_pack("{s:{s:{s:I, s:I, s:I, s:o, s:I, s:I, s:I}, s:I, s:I}, s:s}", "counts", "frames", "captured", (json_int_t)c->captured,
-			 "dropped", (json_int_t)c->dropped, "failed", (json_int_t)failed(c), "causes", causes, "empty", (json_int_t)c->empty,
-			 "searched", (json_int_t)c->searched, "unsearched", (json_int_t)c->unsearched, "probes", (json_int_t)c->probes,
-			 "candidates", (json_int_t)c->candidates, "ended", ended);
+	return json_pack("{s:{s:{s:I, s:I, s:I, s:o, s:I, s:I, s:I}, s:I, s:I}, s:s}", "counts", "frames", "captured",
+			 (json_int_t)c->captured, "dropped", (json_int_t)c->dropped, "failed", (json_int_t)failed(c), "causes",
+			 causes, "empty", (json_int_t)c->empty, "searched", (json_int_t)c->searched, "unsearched",
+			 (json_int_t)c->unsearched, "probes", (json_int_t)c->probes, "candidates", (json_int_t)c->candidates,
+			 "ended", ended);
 }
 
 int capture_print_counts(struct cli *cli, unsigned int format, const struct capture_counts *counts, enum capture_end end)

@@ -64,8 +64,27 @@ struct live {
 /* ---- options ------------------------------------------------------------------------------------------------------------ */
 
 enum {
-	DEVICE = CLI_OPTION_FIRST, EXTRACTOR, EXTRACTOR_CONFIG, SEARCH, FRAMES, PIXEL_FORMAT, SIZE, BUFFERS, POOL, SEED, DEADLINE, WAIT, THRESHOLD, LISTS, PER,
-	MODEL, BACKEND, THREADS, RESIDENT, STREAM, FORMAT,
+	DEVICE = CLI_OPTION_FIRST,
+	EXTRACTOR,
+	EXTRACTOR_CONFIG,
+	SEARCH,
+	FRAMES,
+	PIXEL_FORMAT,
+	SIZE,
+	BUFFERS,
+	POOL,
+	SEED,
+	DEADLINE,
+	WAIT,
+	THRESHOLD,
+	LISTS,
+	PER,
+	MODEL,
+	BACKEND,
+	THREADS,
+	RESIDENT,
+	STREAM,
+	FORMAT,
 };
 
 static const struct option options[] = {
@@ -250,7 +269,11 @@ static int make_searcher(struct cli *cli, struct live *l)
 static int start(struct cli *cli, struct live *l)
 {
 	struct lineup_extractor_options extractor = {
-		.size = sizeof(extractor), .dim = l->info.dim, .path = l->extractor_path, .config = l->extractor_config, .deadline_ms = l->deadline_ms,
+		.size = sizeof(extractor),
+		.dim = l->info.dim,
+		.path = l->extractor_path,
+		.config = l->extractor_config,
+		.deadline_ms = l->deadline_ms,
 		.templates_max = TEMPLATES_MAX,
 		.directory = secure_getenv("LINEUP_EXTRACTORS"),
 	};
@@ -302,13 +325,21 @@ static int search(struct cli *cli, struct live *l, const struct lineup_shot *sho
 	struct lineup_matrix probes = { .data = x->vectors, .rows = x->count, .dim = x->dim, .dtype = LINEUP_FLOAT32 };
 	struct lineup_search_facts facts = { 0 };
 	struct capture_answer answer = {
-		.shot = shot, .faces = x->faces, .count = x->count, .candidates = l->candidates, .counts = l->counts_of, .k = l->search.k,
-		.threshold = l->search.flags & LINEUP_SEARCH_THRESHOLD, .model = l->info.model, .facts = &facts,
+		.shot = shot,
+		.faces = x->faces,
+		.count = x->count,
+		.candidates = l->candidates,
+		.counts = l->counts_of,
+		.k = l->search.k,
+		.threshold = l->search.flags & LINEUP_SEARCH_THRESHOLD,
+		.model = l->info.model,
+		.facts = &facts,
 	};
 	int status = refresh(cli, l);
 
 	cli_progress_begin(&l->progress, "search", CLI_BYTES);
-	status = status ? status : cli_status(cli, lineup_search(l->searcher, &probes, &l->search, l->candidates, l->counts_of, &facts));
+	status = status ? status
+			: cli_status(cli, lineup_search(l->searcher, &probes, &l->search, l->candidates, l->counts_of, &facts));
 	cli_progress_clear();
 	if (status)
 		return status;

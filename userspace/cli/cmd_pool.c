@@ -73,10 +73,11 @@ static void print_table(const struct list *l)
 
 	print_limit("module      ", q->bytes, q->bytes_max);
 	print_limit("this user   ", q->user_locked_bytes, q->user_bytes_max);
-	printf("refused       %" PRIu64 " pools: %" PRIu64 " by a user's limit, %" PRIu64 " by the module's, %" PRIu64 " for lack of memory\n",
+	printf("refused       %" PRIu64 " pools: %" PRIu64 " by a user's limit, %" PRIu64 " by the module's, %" PRIu64
+	       " for lack of memory\n",
 	       q->refused_user + q->refused_module + q->refused_memory, q->refused_user, q->refused_module, q->refused_memory);
-	printf("pools         %" PRIu32 ", %zu of them visible; frames out: %" PRIu32 ", held back: %" PRIu32 "\n", q->pools, l->count, q->frames_out,
-	       q->frames_held_back);
+	printf("pools         %" PRIu32 ", %zu of them visible; frames out: %" PRIu32 ", held back: %" PRIu32 "\n", q->pools,
+	       l->count, q->frames_out, q->frames_held_back);
 	if (l->count)
 		printf("\n    id  state    frames  free   out  held      bytes  node      user       pid  command\n");
 	for (size_t i = 0; i < l->count; i++) {
@@ -87,8 +88,9 @@ static void print_table(const struct list *l)
 		snprintf(uid, sizeof(uid), "%" PRIu32, p->uid);
 		if (p->node >= 0)
 			snprintf(node, sizeof(node), "%" PRId32, p->node);
-		printf("%6" PRIu64 "  %-7s  %6" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %9s  %4s  %8s  %8" PRIu32 "  ", p->id, state(p), p->frames,
-		       p->frames_free, p->frames_out, p->frames_held_back, cli_size(size, p->bytes), node, user ? user->pw_name : uid, p->pid);
+		printf("%6" PRIu64 "  %-7s  %6" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %9s  %4s  %8s  %8" PRIu32 "  ",
+		       p->id, state(p), p->frames, p->frames_free, p->frames_out, p->frames_held_back, cli_size(size, p->bytes),
+		       node, user ? user->pw_name : uid, p->pid);
 		print_command(p->command);
 		for (size_t f = 0; f < ARRAY_SIZE(flag_names); f++)
 			if (p->flags & flag_names[f].flag)
@@ -110,12 +112,17 @@ static json_t *pool_json(const struct lineup_frames_info *p)
 		if (p->flags & flag_names[f].flag)
 			json_array_append_new(flags, json_string(flag_names[f].name));
 	return json_pack("{s:I, s:s, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}",
-			 "id", (json_int_t)p->id, "state", state(p), "frame_bytes", (json_int_t)p->frame_bytes, "bytes", (json_int_t)p->bytes,
-			 "frames", "made", (json_int_t)p->frames, "free", (json_int_t)p->frames_free, "out", (json_int_t)p->frames_out,
-			 "held_back", (json_int_t)p->frames_held_back, "freed", (json_int_t)p->frames_freed, "lost", (json_int_t)p->frames_lost,
-			 "flags", flags, "node", p->node >= 0 ? json_integer(p->node) : json_null(), "dma_bits", (json_int_t)p->dma_bits,
+			 "id", (json_int_t)p->id, "state", state(p), "frame_bytes", (json_int_t)p->frame_bytes,
+			 "bytes", (json_int_t)p->bytes,
+			 "frames", "made", (json_int_t)p->frames, "free", (json_int_t)p->frames_free,
+			 "out", (json_int_t)p->frames_out,
+			 "held_back", (json_int_t)p->frames_held_back, "freed", (json_int_t)p->frames_freed,
+			 "lost", (json_int_t)p->frames_lost,
+			 "flags", flags, "node", p->node >= 0 ? json_integer(p->node) : json_null(),
+			 "dma_bits", (json_int_t)p->dma_bits,
 			 "uid", (json_int_t)p->uid, "pid", (json_int_t)p->pid, "command", command, "gets", (json_int_t)p->gets,
-			 "returns", (json_int_t)p->returns, "revokes", (json_int_t)p->revokes, "sync_violations", (json_int_t)p->sync_violations);
+			 "returns", (json_int_t)p->returns, "revokes", (json_int_t)p->revokes,
+			 "sync_violations", (json_int_t)p->sync_violations);
 }
 
 static json_t *limit_json(uint64_t most)
@@ -130,13 +137,13 @@ static json_t *list_json(const struct list *l)
 
 	for (size_t i = 0; i < l->count; i++)
 		json_array_append_new(pools, pool_json(&l->pools[i]));
-	return json_pack("{s:{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:o}", "quota", "bytes", (json_int_t)q->bytes,
-			 "bytes_max", limit_json(q->bytes_max), "user_bytes", (json_int_t)q->user_bytes,
+	return json_pack("{s:{s:I, s:o, s:I, s:I, s:o, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, s:o}", "quota", "bytes",
+			 (json_int_t)q->bytes, "bytes_max", limit_json(q->bytes_max), "user_bytes", (json_int_t)q->user_bytes,
 			 "user_locked_bytes", (json_int_t)q->user_locked_bytes, "user_bytes_max", limit_json(q->user_bytes_max),
 			 "refused_user", (json_int_t)q->refused_user, "refused_module", (json_int_t)q->refused_module,
 			 "refused_memory", (json_int_t)q->refused_memory, "frames_out", (json_int_t)q->frames_out,
-			 "frames_held_back", (json_int_t)q->frames_held_back, "gets", (json_int_t)q->gets, "returns", (json_int_t)q->returns,
-			 "sync_violations", (json_int_t)q->sync_violations, "pools", pools);
+			 "frames_held_back", (json_int_t)q->frames_held_back, "gets", (json_int_t)q->gets, "returns",
+			 (json_int_t)q->returns, "sync_violations", (json_int_t)q->sync_violations, "pools", pools);
 }
 
 int cmd_pool(struct cli *cli, int argc, char **argv)

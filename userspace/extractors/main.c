@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// lineup-extract: the process of one extractor plug-in. Started by liblineup only; extractor.h has the protocol, lineup-extractor.h the plug-in's side.
+// lineup-extract: the process of one extractor plug-in. Started by liblineup only; extractor.h has the protocol,
+// lineup-extractor.h the plug-in's side.
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/dma-buf.h>
@@ -85,7 +86,8 @@ static int load(struct extract *x, const char *path, const char *config)
 	err = x->plugin->open ? x->plugin->open(&setup, &x->state, error, sizeof(error)) : 0;
 	error[sizeof(error) - 1] = 0;
 	if (err)
-		return refuse(x, err < 0 && err > -4096 ? err : -EIO, error[0] ? error : "does not open", error[0] ? NULL : strerror(err < 0 ? -err : EIO));
+		return refuse(x, err < 0 && err > -4096 ? err : -EIO, error[0] ? error : "does not open",
+			      error[0] ? NULL : strerror(err < 0 ? -err : EIO));
 	err = sandbox_calls_working();
 	return err ? refuse(x, -ENOTSUP, "seccomp", strerror(-err)) : 0;
 }
@@ -154,8 +156,15 @@ static int extract(struct extract *x, const struct lineup_wire_frame *f, int fd,
 {
 	struct lineup_plugin_result result = x->result;
 	struct lineup_plugin_frame frame = {
-		.size = sizeof(frame), .fourcc = f->fourcc, .width = f->width, .height = f->height, .stride = f->stride, .fd = fd, .bytes = f->bytes,
-		.timestamp_ns = f->timestamp_ns, .sequence = f->sequence,
+		.size = sizeof(frame),
+		.fourcc = f->fourcc,
+		.width = f->width,
+		.height = f->height,
+		.stride = f->stride,
+		.fd = fd,
+		.bytes = f->bytes,
+		.timestamp_ns = f->timestamp_ns,
+		.sequence = f->sequence,
 	};
 	void *data = mmap(NULL, f->bytes, PROT_READ, MAP_SHARED, fd, 0);
 	int err;

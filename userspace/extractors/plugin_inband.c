@@ -68,7 +68,9 @@ static int extract(void *state, const struct lineup_plugin_frame *frame, struct 
 
 const struct lineup_plugin *lineup_plugin(void)
 {
-	static const struct lineup_plugin plugin = { .abi = LINEUP_PLUGIN_ABI, .size = sizeof(plugin), .name = "inband", .extract = extract };
+	static const struct lineup_plugin plugin = {
+		.abi = LINEUP_PLUGIN_ABI, .size = sizeof(plugin), .name = "inband", .extract = extract
+	};
 
 	return &plugin;
 }

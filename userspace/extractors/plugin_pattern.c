@@ -6,8 +6,8 @@
 #include "lineup-extractor.h"
 
 /*
- * Component i of dim is the mean of the image's bytes [i * bytes / dim, (i + 1) * bytes / dim) less 127.5, rounded to float32: equal frames have equal templates,
- * and alike ones alike. If all come to 0 the first is 1. The model's id is "lineup-pattern".
+ * Component i of dim is the mean of the image's bytes [i * bytes / dim, (i + 1) * bytes / dim) less 127.5, rounded to float32:
+ * equal frames have equal templates, and alike ones alike. If all come to 0 the first is 1. The model's id is "lineup-pattern".
  */
 static const uint8_t digest[LINEUP_PLUGIN_DIGEST_BYTES] = {
 	0x75, 0x13, 0x54, 0x0f, 0x23, 0x86, 0xa9, 0xcf, 0x00, 0x96, 0x75, 0xe2, 0x66, 0x36, 0x18, 0x2b,
@@ -43,7 +43,9 @@ static int extract(void *state, const struct lineup_plugin_frame *frame, struct 
 
 const struct lineup_plugin *lineup_plugin(void)
 {
-	static const struct lineup_plugin plugin = { .abi = LINEUP_PLUGIN_ABI, .size = sizeof(plugin), .name = "pattern", .extract = extract };
+	static const struct lineup_plugin plugin = {
+		.abi = LINEUP_PLUGIN_ABI, .size = sizeof(plugin), .name = "pattern", .extract = extract
+	};
 
 	return &plugin;
 }

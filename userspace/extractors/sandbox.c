@@ -46,7 +46,8 @@ int sandbox_limit(uint64_t memory_max)
 			return -errno;
 	}
 	/* Not dumpable: no core by way of a core_pattern's program, no debugger of the same user. */
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
 		return -errno;
 	return 0;
 }
@@ -71,7 +72,8 @@ static int allow(int rules, const char *path, uint64_t rights)
 
 static int allow_all(int rules, const char *plugin)
 {
-	static const char *const folders[] = { "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/sys/devices/system/cpu" };
+	static const char *const folders[] = { "/lib",	     "/lib64",	       "/usr/lib",
+					       "/usr/lib64", "/usr/local/lib", "/sys/devices/system/cpu" };
 	static const char *const files[] = { "/etc/ld.so.cache", "/proc/cpuinfo", "/proc/meminfo" };
 	char *own = strdup(plugin), *end;
 	int err = own ? 0 : -ENOMEM;
@@ -107,21 +109,64 @@ int sandbox_files(const char *plugin)
 
 /* What computing on frames that come by socket takes. */
 static const int working[] = {
-	SCMP_SYS(brk), SCMP_SYS(clock_getres), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(futex), SCMP_SYS(getcpu), SCMP_SYS(getpid), SCMP_SYS(getrandom), SCMP_SYS(getrusage), SCMP_SYS(gettid), SCMP_SYS(gettimeofday),
-	SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mremap), SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
-	SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_yield), SCMP_SYS(sendmsg), SCMP_SYS(set_robust_list), SCMP_SYS(sigaltstack),
-	SCMP_SYS(time), SCMP_SYS(write),
+	SCMP_SYS(brk),
+	SCMP_SYS(clock_getres),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(close),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+	SCMP_SYS(futex),
+	SCMP_SYS(getcpu),
+	SCMP_SYS(getpid),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(getrusage),
+	SCMP_SYS(gettid),
+	SCMP_SYS(gettimeofday),
+	SCMP_SYS(madvise),
+	SCMP_SYS(membarrier),
+	SCMP_SYS(mremap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(nanosleep),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(read),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(rseq),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_setaffinity),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(time),
+	SCMP_SYS(write),
 };
 
 /* What loading a shared object and its data takes besides; Landlock says which files. */
 static const int starting[] = {
-	SCMP_SYS(access), SCMP_SYS(arch_prctl), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fcntl), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(getcwd),
-	SCMP_SYS(getdents64), SCMP_SYS(getegid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getuid), SCMP_SYS(lseek), SCMP_SYS(mmap), SCMP_SYS(mprotect),
-	SCMP_SYS(newfstatat), SCMP_SYS(pread64), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(seccomp), SCMP_SYS(stat),
-	SCMP_SYS(statfs), SCMP_SYS(statx), SCMP_SYS(sysinfo), SCMP_SYS(uname),
+	SCMP_SYS(access),   SCMP_SYS(arch_prctl), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fcntl),
+	SCMP_SYS(fstat),    SCMP_SYS(fstatfs),	  SCMP_SYS(getcwd),    SCMP_SYS(getdents64), SCMP_SYS(getegid),
+	SCMP_SYS(geteuid),  SCMP_SYS(getgid),	  SCMP_SYS(getuid),    SCMP_SYS(lseek),	     SCMP_SYS(mmap),
+	SCMP_SYS(mprotect), SCMP_SYS(newfstatat), SCMP_SYS(pread64),   SCMP_SYS(readlink),   SCMP_SYS(readlinkat),
+	SCMP_SYS(readv),    SCMP_SYS(seccomp),	  SCMP_SYS(stat),      SCMP_SYS(statfs),     SCMP_SYS(statx),
+	SCMP_SYS(sysinfo),  SCMP_SYS(uname),
 };
+
+/* Argument @index is @value; or is, of the bits in @mask. */
+static struct scmp_arg_cmp equal(unsigned int index, scmp_datum_t value)
+{
+	return (struct scmp_arg_cmp){ .arg = index, .op = SCMP_CMP_EQ, .datum_a = value };
+}
+
+static struct scmp_arg_cmp masked(unsigned int index, scmp_datum_t mask, scmp_datum_t value)
+{
+	return (struct scmp_arg_cmp){ .arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value };
+}
 
 /* A call that this architecture does not have is none to allow. */
 static int permit(scmp_filter_ctx filter, int call)
@@ -141,22 +186,25 @@ static int permit_if(scmp_filter_ctx filter, int call, struct scmp_arg_cmp argum
 
 static int permit_common(scmp_filter_ctx filter)
 {
-	/* Names of threads; names of mappings, which the C library gives. Not what was set up here, like the end with the parent. */
+	/*
+	 * Names of threads; names of mappings, which the C library gives. Not what was set up here, like the end with the
+	 * parent.
+	 */
 	static const int prctls[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA };
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(working) && !err; i++)
 		err = permit(filter, working[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(prctls) && !err; i++)
-		err = permit_if(filter, SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
+		err = permit_if(filter, SCMP_SYS(prctl), equal(0, (scmp_datum_t)prctls[i]));
 	/* Threads yes, processes no. clone3 hides its flags behind a pointer: without it libraries use clone. */
-	err = err ? err : permit_if(filter, SCMP_SYS(clone), SCMP_CMP(0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	err = err ? err : permit_if(filter, SCMP_SYS(clone), masked(0, CLONE_THREAD, CLONE_THREAD));
 	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	/* abort() of itself; no signal to anybody else. */
-	err = err ? err : permit_if(filter, SCMP_SYS(tgkill), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	err = err ? err : permit_if(filter, SCMP_SYS(tgkill), equal(0, (scmp_datum_t)getpid()));
 	/* Limits may be read. */
-	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_CMP(0, SCMP_CMP_EQ, 0), SCMP_CMP(2, SCMP_CMP_EQ, 0));
-	return err ? err : permit_if(filter, SCMP_SYS(ioctl), SCMP_CMP(1, SCMP_CMP_EQ, DMA_BUF_IOCTL_SYNC));
+	err = err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, equal(0, 0), equal(2, 0));
+	return err ? err : permit_if(filter, SCMP_SYS(ioctl), equal(1, DMA_BUF_IOCTL_SYNC));
 }
 
 static int load(int (*add)(scmp_filter_ctx filter), bool all_threads)
@@ -185,16 +233,16 @@ static int add_starting(scmp_filter_ctx filter)
 	for (size_t i = 0; i < ARRAY_SIZE(starting) && !err; i++)
 		err = permit(filter, starting[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(prctls) && !err; i++)
-		err = permit_if(filter, SCMP_SYS(prctl), SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)prctls[i]));
-	err = err ? err : permit_if(filter, SCMP_SYS(open), SCMP_CMP(1, SCMP_CMP_MASKED_EQ, writes, O_RDONLY));
-	return err ? err : permit_if(filter, SCMP_SYS(openat), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, writes, O_RDONLY));
+		err = permit_if(filter, SCMP_SYS(prctl), equal(0, (scmp_datum_t)prctls[i]));
+	err = err ? err : permit_if(filter, SCMP_SYS(open), masked(1, writes, O_RDONLY));
+	return err ? err : permit_if(filter, SCMP_SYS(openat), masked(2, writes, O_RDONLY));
 }
 
 static int add_working(scmp_filter_ctx filter)
 {
-	int err = permit_if(filter, SCMP_SYS(mmap), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	int err = permit_if(filter, SCMP_SYS(mmap), masked(2, PROT_EXEC, 0));
 
-	return err ? err : permit_if(filter, SCMP_SYS(mprotect), SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	return err ? err : permit_if(filter, SCMP_SYS(mprotect), masked(2, PROT_EXEC, 0));
 }
 
 int sandbox_calls_starting(void)

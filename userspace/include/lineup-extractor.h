@@ -11,8 +11,8 @@ extern "C" {
 #endif
 
 /*
- * A plug-in is a shared object with one function, lineup_plugin(), that returns its table. It is loaded by the program lineup-extract into a process that
- * serves one plug-in for one user of it:
+ * A plug-in is a shared object with one function, lineup_plugin(), that returns its table. It is loaded by the program
+ * lineup-extract into a process that serves one plug-in for one user of it:
  *
  *	limits and first sandbox
  *	dlopen of the plug-in, lineup_plugin()
@@ -21,14 +21,17 @@ extern "C" {
  *	table->extract()     once for each frame, always from the same thread
  *	table->close()       if the process ends in order, which nothing guarantees
  *
- * In both sandboxes there is no network, no other process, no new program, nothing that can be written, and no terminal: standard input, output and error are
- * /dev/null. A system call that is not allowed fails with EPERM. The address space is limited (4 GiB unless the user asks for more).
+ * In both sandboxes there is no network, no other process, no new program, nothing that can be written, and no terminal:
+ * standard input, output and error are /dev/null. A system call that is not allowed fails with EPERM. The address space is
+ * limited (4 GiB unless the user asks for more).
  *
- * A call of extract() that does not return within the user's deadline (1 s) ends the process by SIGKILL; so does an answer that cannot be true. The frame is then
- * counted as failed, and the process started anew for the next. Everything a plug-in returns is checked by the other side, which takes nothing on trust.
+ * A call of extract() that does not return within the user's deadline (1 s) ends the process by SIGKILL; so does an answer that
+ * cannot be true. The frame is then counted as failed, and the process started anew for the next. Everything a plug-in returns
+ * is checked by the other side, which takes nothing on trust.
  *
- * Versions: LINEUP_PLUGIN_ABI counts incompatible changes; a plug-in of another number is not loaded. Structs grow at their ends, and begin with their size as
- * the one who filled them knows it: look at .size before you read a field that was not there in the version you know.
+ * Versions: LINEUP_PLUGIN_ABI counts incompatible changes; a plug-in of another number is not loaded. Structs grow at their
+ * ends, and begin with their size as the one who filled them knows it: look at .size before you read a field that was not there
+ * in the version you know.
  */
 #define LINEUP_PLUGIN_ABI 1u
 
@@ -36,7 +39,7 @@ enum { LINEUP_PLUGIN_DIGEST_BYTES = 32 };
 
 struct lineup_plugin_setup {
 	uint32_t size;
-	uint32_t dim;          /* components of the templates that are wanted. A plug-in that has only another dimension fails with -EMEDIUMTYPE */
+	uint32_t dim;          /* components that are wanted. A plug-in that has only another dimension fails with -EMEDIUMTYPE */
 	const char *config;    /* what the user gave for this plug-in; "" if nothing */
 };
 
@@ -56,7 +59,8 @@ struct lineup_plugin_template {
 	float x, y, width, height; /* of the face, in pixels, within the image */
 	float quality;         /* 0 (useless) to 1 */
 	uint32_t dim;          /* components written to the vector */
-	uint8_t model_digest[LINEUP_PLUGIN_DIGEST_BYTES]; /* BLAKE2b-256 of the id of the model that made the vector, as `lineup enrol --model` has it */
+	/* BLAKE2b-256 of the id of the model that made the vector, as `lineup enrol --model` has it. */
+	uint8_t model_digest[LINEUP_PLUGIN_DIGEST_BYTES];
 };
 
 /* Filled by extract(). */
@@ -73,7 +77,7 @@ struct lineup_plugin {
 	uint32_t abi;          /* LINEUP_PLUGIN_ABI */
 	uint32_t size;         /* of this struct */
 	const char *name;      /* for messages: printable ASCII */
-	/* Makes *@state, which may stay NULL. 0 or -errno, with the reason in @error[error_size] for the user. NULL: nothing to do. */
+	/* Makes *@state, which may stay NULL. 0 or -errno, with the reason for the user in @error. NULL: nothing to do. */
 	int (*open)(const struct lineup_plugin_setup *setup, void **state, char *error, size_t error_size);
 	/* 0, also for a frame without a face; -errno for a frame that nothing can be done with. */
 	int (*extract)(void *state, const struct lineup_plugin_frame *frame, struct lineup_plugin_result *result);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The format in which a capture card that extracts on board delivers templates inside a frame, as the extractor `inband` reads it. */
+/*
+ * The format in which a capture card that extracts on board delivers templates inside a frame, as the extractor `inband` reads
+ * it.
+ */
 #ifndef LINEUP_INBAND_H
 #define LINEUP_INBAND_H
 
 #include <stdint.h>
 
 /*
- * A frame holds one block. It begins at offset 0 of the frame or, behind an image, at stride * height rounded up to a multiple of 64; offset 0 is tried first.
- * All numbers are little endian, floats are IEEE 754 binary32. What stands behind the block has no meaning.
+ * A frame holds one block. It begins at offset 0 of the frame or, behind an image, at stride * height rounded up to a multiple
+ * of 64; offset 0 is tried first. All numbers are little endian, floats are IEEE 754 binary32. What stands behind the block has
+ * no meaning.
  *
  *	offset  size  header
  *	     0     8  magic: "LINEUPIB"
@@ -44,8 +48,9 @@
  *	(5) entries_crc is right,
  *	(6) every entry is as said above.
  *
- * They are looked at in this order. A frame without a valid block is refused as a whole: a card that delivers half of its templates delivers none. CRCs find
- * damage, for instance of a transfer that stopped half-way, not forgery: who can write frames can write templates.
+ * They are looked at in this order. A frame without a valid block is refused as a whole: a card that delivers half of its
+ * templates delivers none. CRCs find damage, for instance of a transfer that stopped half-way, not forgery: who can write
+ * frames can write templates.
  */
 #define LINEUP_INBAND_MAGIC "LINEUPIB"
 enum {

@@ -113,8 +113,9 @@ struct lineup_frames_options {
 };
 
 /*
- * Reserves the frames. The message names what was refused, and by what. Errors: -EINVAL, -E2BIG (limits), -ENOTSUP (this kind is not on this machine, or
- * has not these flags), -EACCES, -EDQUOT (the user's RLIMIT_MEMLOCK), -ENOMEM (the module's max_bytes, the memory cgroup, memory).
+ * Reserves the frames. The message names what was refused, and by what. Errors: -EINVAL, -E2BIG (limits), -ENOTSUP (this kind
+ * is not on this machine, or has not these flags), -EACCES, -EDQUOT (the user's RLIMIT_MEMLOCK), -ENOMEM (the module's
+ * max_bytes, the memory cgroup, memory).
  */
 int lineup_frames_create(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames);
 /* All its frames must have been put. Who else has a descriptor of a frame keeps that frame alive. */
@@ -135,13 +136,16 @@ int lineup_frame_map(struct lineup_frame *frame, void **data);
 
 enum lineup_frame_access { LINEUP_FRAME_READ = 1, LINEUP_FRAME_WRITE = 2 };
 
-/* A bracket around each access by the CPU through a mapping; @access is what is done in it. -ENODEV: revoked, a mapping raises SIGBUS. */
+/*
+ * A bracket around each access by the CPU through a mapping; @access is what is done in it. -ENODEV: revoked, a mapping raises
+ * SIGBUS.
+ */
 int lineup_frame_begin(struct lineup_frame *frame, uint32_t access);
 int lineup_frame_end(struct lineup_frame *frame, uint32_t access);
 
 /*
- * Imports the frame into the DRM device open as @drm (PRIME); the caller closes *@handle with lineup_frame_drm_close. -ENOTSUP: this build is without
- * libdrm, the frame is no dma-buf, or the device imports none.
+ * Imports the frame into the DRM device open as @drm (PRIME); the caller closes *@handle with lineup_frame_drm_close. -ENOTSUP:
+ * this build is without libdrm, the frame is no dma-buf, or the device imports none.
  */
 int lineup_frame_drm(struct lineup_frame *frame, int drm, uint32_t *handle);
 void lineup_frame_drm_close(int drm, uint32_t handle);
@@ -182,17 +186,18 @@ struct lineup_frames_quota {
 };
 
 /*
- * Tells the quota, then calls @each for every pool that the caller may see, until it returns non-zero, which is then returned. Both structs are valid
- * during the call. -ENOTSUP: the module is not loaded; -EACCES: the user is not in the group lineup.
+ * Tells the quota, then calls @each for every pool that the caller may see, until it returns non-zero, which is then returned.
+ * Both structs are valid during the call. -ENOTSUP: the module is not loaded; -EACCES: the user is not in the group lineup.
  */
-int lineup_frames_list(struct lineup_ctx *ctx, struct lineup_frames_quota *quota, int (*each)(void *arg, const struct lineup_frames_info *info),
-		       void *arg);
+int lineup_frames_list(struct lineup_ctx *ctx, struct lineup_frames_quota *quota,
+		       int (*each)(void *arg, const struct lineup_frames_info *info), void *arg);
 
 struct lineup_capture;
 
 struct lineup_capture_options {
 	uint32_t size;
-	enum lineup_frames_kind kind; /* AUTO: MODULE, UDMABUF, HEAP, DEVICE, the first that machine and device take, with a warning if it is not the first */
+	/* AUTO: MODULE, UDMABUF, HEAP, DEVICE: the first that machine and device take, with a warning if it is not the first. */
+	enum lineup_frames_kind kind;
 	uint32_t fourcc;       /* V4L2 pixel format; 0: as the device is set. One that the device has not is refused */
 	uint32_t width, height; /* 0: as the device is set. The device may choose the nearest it has */
 	uint32_t buffers;      /* 2 to 32; 0: 4 */
@@ -204,11 +209,12 @@ struct lineup_capture_options {
 };
 
 /*
- * Opens the V4L2 device @path (a video capture node, one plane), or the module's sample card if @path is "edu", agrees on a format and a pool of frames, and
- * starts. Errors: those of lineup_frames_create; -ENOENT, -EACCES, -EBUSY (somebody else captures), -ENODEV (no such device), -ENOTSUP (it cannot capture,
- * not in this format, not into such frames).
+ * Opens the V4L2 device @path (a video capture node, one plane), or the module's sample card if @path is "edu", agrees on a
+ * format and a pool of frames, and starts. Errors: those of lineup_frames_create; -ENOENT, -EACCES, -EBUSY (somebody else
+ * captures), -ENODEV (no such device), -ENOTSUP (it cannot capture, not in this format, not into such frames).
  */
-int lineup_capture_open(struct lineup_ctx *ctx, const char *path, const struct lineup_capture_options *options, struct lineup_capture **capture);
+int lineup_capture_open(struct lineup_ctx *ctx, const char *path, const struct lineup_capture_options *options,
+			struct lineup_capture **capture);
 /* Frames still taken are gone with it. */
 void lineup_capture_close(struct lineup_capture *capture);
 
@@ -241,8 +247,8 @@ struct lineup_shot {
 };
 
 /*
- * Waits up to @timeout_ms for the next image. -ETIMEDOUT and -EINTR (a signal came), silently: nothing has changed. -ENODEV: the device is gone. -EBUSY: all
- * frames are taken. After any other error, and after -ENODEV, only the close is left.
+ * Waits up to @timeout_ms for the next image. -ETIMEDOUT and -EINTR (a signal came), silently: nothing has changed. -ENODEV:
+ * the device is gone. -EBUSY: all frames are taken. After any other error, and after -ENODEV, only the close is left.
  */
 int lineup_capture_take(struct lineup_capture *capture, uint32_t timeout_ms, struct lineup_shot *shot);
 /* Gives the shot's frame back to the device. Errors as above. */
@@ -258,7 +264,7 @@ struct lineup_extractor_options {
 	uint8_t model_digest[LINEUP_DIGEST_BYTES]; /* that it must come from (struct lineup_gallery_info); required */
 	const char *path;           /* of the plug-in (lineup-extractor.h); a name without '/' is one in .directory. Required */
 	const char *config;         /* text for the plug-in; NULL: "" */
-	const char *directory;      /* where lineup-extract and the plug-ins that come with lineup are; NULL: where they were installed */
+	const char *directory;      /* of lineup-extract and the plug-ins that come with lineup; NULL: where they were installed */
 	uint32_t deadline_ms;       /* for one frame; 0: 1000 */
 	uint32_t start_ms;          /* for a start; 0: 30000 */
 	uint32_t templates_max;     /* of a frame; 0: 64; at most LINEUP_EXTRACTOR_TEMPLATES_MAX */
@@ -269,11 +275,13 @@ struct lineup_extractor_options {
 struct lineup_extractor;
 
 /*
- * Starts the plug-in in a process of its own, which has no network, no files, no other processes and no more memory than it is given; it ends with the thread
- * that made the extractor, which is the one that uses it. Errors: -EINVAL; -ENOENT, -EACCES; -ENOTSUP: this build has no extractors, the plug-in is of another
- * ABI, or has another model or dimension; -EIO: it crashed or failed as it started; -ETIMEDOUT.
+ * Starts the plug-in in a process of its own, which has no network, no files, no other processes and no more memory than it is
+ * given; it ends with the thread that made the extractor, which is the one that uses it. Errors: -EINVAL; -ENOENT, -EACCES;
+ * -ENOTSUP: this build has no extractors, the plug-in is of another ABI, or has another model or dimension; -EIO: it crashed or
+ * failed as it started; -ETIMEDOUT.
  */
-int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options, struct lineup_extractor **extractor);
+int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options,
+			    struct lineup_extractor **extractor);
 void lineup_extractor_destroy(struct lineup_extractor *extractor);
 
 /* What became of a frame. */
@@ -307,9 +315,10 @@ struct lineup_extraction {
 };
 
 /*
- * Hands @shot to the plug-in and waits for its answer. What the plug-in does wrong costs this frame: 0 is returned, @extraction->fate tells what it was, and each
- * kind is warned of once. A process that crashed, hung or answered rubbish is replaced when the next frame comes. @extraction stays valid until the next call;
- * lineup_extractor_erase overwrites its templates. Errors: -EIO after the plug-in failed to start five times in a row, -ENODEV (the frame was revoked), -ENOMEM.
+ * Hands @shot to the plug-in and waits for its answer. What the plug-in does wrong costs this frame: 0 is returned,
+ * @extraction->fate tells what it was, and each kind is warned of once. A process that crashed, hung or answered rubbish is
+ * replaced when the next frame comes. @extraction stays valid until the next call; lineup_extractor_erase overwrites its
+ * templates. Errors: -EIO after the plug-in failed to start five times in a row, -ENODEV (the frame was revoked), -ENOMEM.
  */
 int lineup_extractor_run(struct lineup_extractor *extractor, const struct lineup_shot *shot, struct lineup_extraction *extraction);
 void lineup_extractor_erase(struct lineup_extractor *extractor);

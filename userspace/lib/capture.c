@@ -50,17 +50,18 @@ static int check(struct lineup_ctx *ctx, const char *path, struct lineup_capture
 	if (!o->buffers)
 		o->buffers = LINEUP_CAPTURE_BUFFERS_DEFAULT;
 	if (o->buffers < LINEUP_CAPTURE_BUFFERS_MIN || o->buffers > LINEUP_CAPTURE_BUFFERS_MAX)
-		return lineup_fail(ctx, -EINVAL, "%s: %" PRIu32 " buffers; from %d to %d can be had", path, o->buffers, LINEUP_CAPTURE_BUFFERS_MIN,
-				   LINEUP_CAPTURE_BUFFERS_MAX);
+		return lineup_fail(ctx, -EINVAL, "%s: %" PRIu32 " buffers; from %d to %d can be had", path, o->buffers,
+				   LINEUP_CAPTURE_BUFFERS_MIN, LINEUP_CAPTURE_BUFFERS_MAX);
 	if (o->width > LINEUP_CAPTURE_SIDE_MAX || o->height > LINEUP_CAPTURE_SIDE_MAX)
-		return lineup_fail(ctx, -EINVAL, "%s: %" PRIu32 " x %" PRIu32 " pixels; at most %d a side", path, o->width, o->height,
-				   LINEUP_CAPTURE_SIDE_MAX);
+		return lineup_fail(ctx, -EINVAL, "%s: %" PRIu32 " x %" PRIu32 " pixels; at most %d a side", path, o->width,
+				   o->height, LINEUP_CAPTURE_SIDE_MAX);
 	if (o->kind == LINEUP_FRAMES_MEMORY)
 		return lineup_fail(ctx, -EINVAL, "%s: no device fills frames that are no dma-bufs", path);
 	return 0;
 }
 
-int lineup_capture_open(struct lineup_ctx *ctx, const char *path, const struct lineup_capture_options *options, struct lineup_capture **capture)
+int lineup_capture_open(struct lineup_ctx *ctx, const char *path, const struct lineup_capture_options *options,
+			struct lineup_capture **capture)
 {
 	struct lineup_capture_options o;
 	struct lineup_capture *c;
@@ -108,7 +109,8 @@ int lineup_capture_take(struct lineup_capture *capture, uint32_t timeout_ms, str
 	if (capture->gone)
 		return -ENODEV;
 	if (!capture->queued_count)
-		return lineup_fail(capture->ctx, -EBUSY, "%s: all %" PRIu32 " frames are taken", capture->path, capture->info.buffers);
+		return lineup_fail(capture->ctx, -EBUSY, "%s: all %" PRIu32 " frames are taken", capture->path,
+				   capture->info.buffers);
 	return capture->ops->take(capture, timeout_ms, shot);
 }
 

@@ -34,7 +34,10 @@ struct lineup_device_io {
 
 extern const struct lineup_device_io lineup_device_io_system;
 
-/* The table of @ctx, called. lineup_device_ioctl retries EINTR: the calls made through it either have not begun then or do not wait. */
+/*
+ * The table of @ctx, called. lineup_device_ioctl retries EINTR: the calls made through it either have not begun then or do not
+ * wait.
+ */
 int lineup_device_open(struct lineup_ctx *ctx, const char *path, int flags);
 void lineup_device_close(struct lineup_ctx *ctx, int fd); /* takes -1 */
 int lineup_device_ioctl(struct lineup_ctx *ctx, int fd, unsigned long request, void *data);
@@ -59,7 +62,10 @@ enum { LINEUP_WHY_BYTES = 160 };
 struct lineup_frames_ops {
 	enum lineup_frames_kind kind;
 	uint32_t flags;    /* enum lineup_frames_flags that it knows */
-	/* Reserves frames->count frames of frames->frame_bytes. On failure @why is the reason in words; what was begun is destroy's to end. */
+	/*
+	 * Reserves frames->count frames of frames->frame_bytes. On failure @why is the reason in words; what was begun is
+	 * destroy's to end.
+	 */
 	int (*create)(struct lineup_frames *frames, const struct lineup_frames_options *options, char why[LINEUP_WHY_BYTES]);
 	/* Sees to it that a frame which is not taken has its descriptor. -EAGAIN: none is free. */
 	int (*take)(struct lineup_frames *frames, struct lineup_frame *frame);
@@ -84,7 +90,8 @@ struct lineup_frames {
 /* An empty pool of @count frames with no ops; silent. */
 struct lineup_frames *lineup_frames_alloc(struct lineup_ctx *ctx, uint64_t frame_bytes, uint32_t count);
 /* lineup_frames_create for the one kind options->kind, with the reason in @why in place of a message. */
-int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames, char why[LINEUP_WHY_BYTES]);
+int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames,
+		      char why[LINEUP_WHY_BYTES]);
 
 struct lineup_capture_ops;
 
@@ -107,7 +114,8 @@ struct lineup_capture {
 
 /* A sort of device. */
 struct lineup_capture_ops {
-	int (*start)(struct lineup_capture *capture, const struct lineup_capture_options *options); /* opens, agrees, queues, starts */
+	int (*start)(struct lineup_capture *capture,
+		     const struct lineup_capture_options *options); /* opens, agrees, queues, starts */
 	int (*take)(struct lineup_capture *capture, uint32_t timeout_ms, struct lineup_shot *shot);
 	int (*give)(struct lineup_capture *capture, uint32_t index);
 	void (*stop)(struct lineup_capture *capture); /* takes what start left half done */

@@ -19,7 +19,8 @@ int lineup_frame_drm(struct lineup_frame *frame, int drm, uint32_t *handle)
 	int err;
 
 	if (!frame->dma_buf)
-		return lineup_fail(ctx, -ENOTSUP, "DRM: a frame of %s is no dma-buf", lineup_frames_kind_name(lineup_frames_kind(frame->frames)));
+		return lineup_fail(ctx, -ENOTSUP, "DRM: a frame of %s is no dma-buf",
+				   lineup_frames_kind_name(lineup_frames_kind(frame->frames)));
 	if (!drmGetCap(drm, DRM_CAP_PRIME, &prime) && !(prime & DRM_PRIME_CAP_IMPORT))
 		return lineup_fail(ctx, -ENOTSUP, "DRM: the device imports no dma-bufs");
 	err = drmPrimeFDToHandle(drm, frame->fd, handle) ? -errno : 0;

@@ -14,8 +14,8 @@
 #include "capture.h"
 
 /*
- * One transfer runs at a time: from start or from the take before, into the next frame in turn. poll() on its dma-buf is the wait, a sync_file exported at
- * the start tells how it went. A "image" is EDU_WIDTH pixels of a byte wide.
+ * One transfer runs at a time: from start or from the take before, into the next frame in turn. poll() on its dma-buf is the
+ * wait, a sync_file exported at the start tells how it went. An "image" is EDU_WIDTH pixels of a byte wide.
  */
 enum {
 	EDU_WIDTH = 64,
@@ -50,7 +50,8 @@ static int launch(struct lineup_capture *c)
 		e->next = (e->next + 1) % c->info.buffers;
 	err = transfer(c, c->frame[e->next], (uint32_t)c->info.frame_bytes, EDUCAP_TO_FRAME);
 	if (err)
-		return lineup_capture_lost(c, err, err == -EIO ? "the frame is where the card does not reach" : "starting a transfer");
+		return lineup_capture_lost(c, err,
+					   err == -EIO ? "the frame is where the card does not reach" : "starting a transfer");
 	e->flying = true;
 	/* A kernel before 6.0 has none: then only poll() tells, and an error goes unnoticed. */
 	err = lineup_device_ioctl(c->ctx, c->frame[e->next]->fd, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &export);
@@ -89,7 +90,8 @@ static int read_seed(struct lineup_capture *c, const char *path, uint8_t seed[ED
 	n = fread(seed, 1, EDUCAP_PIECE_BYTES, file);
 	if (ferror(file) || (n == EDUCAP_PIECE_BYTES && getc(file) != EOF)) {
 		fclose(file);
-		return lineup_fail(c->ctx, -EINVAL, "%s: cannot be read, or has more than the %d bytes that the card keeps", path, EDUCAP_PIECE_BYTES);
+		return lineup_fail(c->ctx, -EINVAL, "%s: cannot be read, or has more than the %d bytes that the card keeps", path,
+				   EDUCAP_PIECE_BYTES);
 	}
 	fclose(file);
 	return 0;
@@ -120,7 +122,12 @@ static int plant(struct lineup_capture *c, const char *path)
 static int make_frames(struct lineup_capture *c, const struct lineup_capture_options *o)
 {
 	struct lineup_frames_options pool = {
-		.size = sizeof(pool), .kind = o->kind, .frame_bytes = c->info.frame_bytes, .count = o->buffers, .flags = o->flags, .node = o->node,
+		.size = sizeof(pool),
+		.kind = o->kind,
+		.frame_bytes = c->info.frame_bytes,
+		.count = o->buffers,
+		.flags = o->flags,
+		.node = o->node,
 		.dma_bits = o->dma_bits ? o->dma_bits : EDU_DMA_BITS,
 	};
 	int err = lineup_frames_create(c->ctx, &pool, &c->frames);
@@ -150,14 +157,23 @@ static int edu_start(struct lineup_capture *c, const struct lineup_capture_optio
 	c->device = e;
 	e->sync = -1;
 	if (bytes % 4096 || bytes > EDUCAP_BYTES_MAX || o->fourcc || o->width || o->height || o->kind == LINEUP_FRAMES_DEVICE)
-		return lineup_fail(c->ctx, -EINVAL, "edu: has no formats and no buffers of its own; frames are of 4096 bytes or a multiple, up to %d",
-				   EDUCAP_BYTES_MAX);
+		return lineup_fail(
+			c->ctx, -EINVAL,
+			"edu: has no formats and no buffers of its own; frames are of 4096 bytes or a multiple, up to %d",
+			EDUCAP_BYTES_MAX);
 	c->fd = lineup_device_open(c->ctx, EDU_NODE, O_RDWR);
 	if (c->fd < 0)
-		return lineup_fail(c->ctx, c->fd, EDU_NODE ": %s%s", strerror(-c->fd), c->fd == -ENOENT ? "; is the module educap loaded?" : "");
+		return lineup_fail(c->ctx, c->fd, EDU_NODE ": %s%s", strerror(-c->fd),
+				   c->fd == -ENOENT ? "; is the module educap loaded?" : "");
 	c->info = (struct lineup_capture_info){
-		.driver = "educap", .card = "edu", .fourcc = V4L2_PIX_FMT_GREY, .width = EDU_WIDTH, .height = bytes / EDU_WIDTH, .stride = EDU_WIDTH,
-		.buffers = o->buffers, .frame_bytes = bytes,
+		.driver = "educap",
+		.card = "edu",
+		.fourcc = V4L2_PIX_FMT_GREY,
+		.width = EDU_WIDTH,
+		.height = bytes / EDU_WIDTH,
+		.stride = EDU_WIDTH,
+		.buffers = o->buffers,
+		.frame_bytes = bytes,
 	};
 	err = make_frames(c, o);
 	if (!err && o->seed)
@@ -188,8 +204,15 @@ static int edu_take(struct lineup_capture *c, uint32_t timeout_ms, struct lineup
 	c->queued_count--;
 	e->next = (index + 1) % c->info.buffers;
 	*shot = (struct lineup_shot){
-		.frame = c->frame[index], .index = index, .fourcc = c->info.fourcc, .width = c->info.width, .height = c->info.height,
-		.stride = c->info.stride, .bytes = c->info.frame_bytes, .sequence = e->sequence, .dropped = lineup_capture_gap(c, e->sequence),
+		.frame = c->frame[index],
+		.index = index,
+		.fourcc = c->info.fourcc,
+		.width = c->info.width,
+		.height = c->info.height,
+		.stride = c->info.stride,
+		.bytes = c->info.frame_bytes,
+		.sequence = e->sequence,
+		.dropped = lineup_capture_gap(c, e->sequence),
 		.timestamp_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
 	};
 	e->sequence++;

@@ -51,7 +51,8 @@ struct lineup_frames *lineup_frames_alloc(struct lineup_ctx *ctx, uint64_t frame
 	return frames;
 }
 
-int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames, char why[LINEUP_WHY_BYTES])
+int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options *options, struct lineup_frames **frames,
+		      char why[LINEUP_WHY_BYTES])
 {
 	const struct lineup_frames_ops *ops = NULL;
 	struct lineup_frames *f;
@@ -85,15 +86,17 @@ int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options
 
 static int check(struct lineup_ctx *ctx, struct lineup_frames_options *o)
 {
-	const uint32_t known = LINEUP_FRAMES_CONTIGUOUS | LINEUP_FRAMES_UNCACHED | LINEUP_FRAMES_SHMEM | LINEUP_FRAMES_SYNC_CHECK | LINEUP_FRAMES_ON_NODE;
+	const uint32_t known = LINEUP_FRAMES_CONTIGUOUS | LINEUP_FRAMES_UNCACHED | LINEUP_FRAMES_SHMEM | LINEUP_FRAMES_SYNC_CHECK |
+			       LINEUP_FRAMES_ON_NODE;
 
 	if (!o->count)
 		o->count = LINEUP_FRAMES_COUNT_DEFAULT;
 	if (!o->frame_bytes || (o->flags & ~known))
-		return lineup_fail(ctx, -EINVAL, o->frame_bytes ? "frames: unknown flags 0x%x" : "frames: frame_bytes is 0", o->flags & ~known);
+		return lineup_fail(ctx, -EINVAL, o->frame_bytes ? "frames: unknown flags 0x%x" : "frames: frame_bytes is 0",
+				   o->flags & ~known);
 	if (o->frame_bytes > LINEUP_FRAME_SIZE_MAX || o->count > LINEUP_FRAMES_COUNT_MAX)
-		return lineup_fail(ctx, -E2BIG, "frames: %" PRIu32 " of %" PRIu64 " bytes; at most %d of %llu can be had", o->count, o->frame_bytes,
-				   LINEUP_FRAMES_COUNT_MAX, LINEUP_FRAME_SIZE_MAX);
+		return lineup_fail(ctx, -E2BIG, "frames: %" PRIu32 " of %" PRIu64 " bytes; at most %d of %llu can be had", o->count,
+				   o->frame_bytes, LINEUP_FRAMES_COUNT_MAX, LINEUP_FRAME_SIZE_MAX);
 	if (o->dma_bits && (o->dma_bits < 24 || o->dma_bits > 64))
 		return lineup_fail(ctx, -EINVAL, "frames: dma_bits is %" PRIu32 ", not from 24 to 64", o->dma_bits);
 	return 0;
@@ -112,7 +115,10 @@ int lineup_frames_create(struct lineup_ctx *ctx, const struct lineup_frames_opti
 		err = lineup_frames_try(ctx, &o, frames, why);
 		return err ? lineup_fail(ctx, err, "frames of %s: %s", lineup_frames_kind_name(o.kind), why) : 0;
 	}
-	/* What is there but refuses (a quota, a lack of memory) is obeyed; only what is missing or closed to the user is done without. */
+	/*
+	 * What is there but refuses (a quota, a lack of memory) is obeyed; only what is missing or closed to the user is done
+	 * without.
+	 */
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		o.kind = kinds[i]->kind;
 		err = lineup_frames_try(ctx, &o, frames, why);
@@ -198,7 +204,8 @@ int lineup_frame_map(struct lineup_frame *frame, void **data)
 	if (!frame->data) {
 		err = lineup_device_mmap(frames->ctx, fd, frame->bytes, PROT_READ | PROT_WRITE, frame->offset, &frame->data);
 		if (err)
-			return lineup_fail(frames->ctx, err, "frame of %s: cannot be mapped: %s", lineup_frames_kind_name(lineup_frames_kind(frames)),
+			return lineup_fail(frames->ctx, err, "frame of %s: cannot be mapped: %s",
+					   lineup_frames_kind_name(lineup_frames_kind(frames)),
 					   err == -ENODEV ? "revoked" : strerror(-err));
 		madvise(frame->data, frame->bytes, MADV_DONTDUMP);
 	}
@@ -224,7 +231,8 @@ static int sync_cpu(struct lineup_frame *frame, uint64_t flags)
 }
 
 /* The two enums have the same bits. */
-_Static_assert((uint64_t)LINEUP_FRAME_READ == DMA_BUF_SYNC_READ && (uint64_t)LINEUP_FRAME_WRITE == DMA_BUF_SYNC_WRITE, "the kernel's bits");
+_Static_assert((uint64_t)LINEUP_FRAME_READ == DMA_BUF_SYNC_READ && (uint64_t)LINEUP_FRAME_WRITE == DMA_BUF_SYNC_WRITE,
+	       "the kernel's bits");
 
 int lineup_frame_begin(struct lineup_frame *frame, uint32_t access)
 {

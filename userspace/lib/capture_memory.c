@@ -24,7 +24,8 @@ static int open_node(struct lineup_frames *frames, const char *path, char why[LI
 
 static int refused(char why[LINEUP_WHY_BYTES], const char *what, uint32_t index, uint64_t bytes, int err)
 {
-	snprintf(why, LINEUP_WHY_BYTES, "%s refuses frame %" PRIu32 " of %" PRIu64 " bytes: %s", what, index, bytes, strerror(-err));
+	snprintf(why, LINEUP_WHY_BYTES, "%s refuses frame %" PRIu32 " of %" PRIu64 " bytes: %s", what, index, bytes,
+		 strerror(-err));
 	return err;
 }
 

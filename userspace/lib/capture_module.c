@@ -67,12 +67,13 @@ static int module_create(struct lineup_frames *frames, const struct lineup_frame
 		create.flags |= options->flags & flag_map[i].ours ? flag_map[i].theirs : 0;
 	err = lineup_device_ioctl(frames->ctx, frames->fd, LINEUP_IOC_POOL_CREATE, &create);
 	if (err) {
-		snprintf(why, LINEUP_WHY_BYTES, "%" PRIu32 " of %" PRIu64 " bytes: %s", frames->count, frames->frame_bytes, refusal(err));
+		snprintf(why, LINEUP_WHY_BYTES, "%" PRIu32 " of %" PRIu64 " bytes: %s", frames->count, frames->frame_bytes,
+			 refusal(err));
 		return err;
 	}
 	if (create.frame_bytes < frames->frame_bytes) {
-		snprintf(why, LINEUP_WHY_BYTES, "the module gives %" PRIu64 " bytes where %" PRIu64 " were asked for", (uint64_t)create.frame_bytes,
-			 frames->frame_bytes);
+		snprintf(why, LINEUP_WHY_BYTES, "the module gives %" PRIu64 " bytes where %" PRIu64 " were asked for",
+			 (uint64_t)create.frame_bytes, frames->frame_bytes);
 		return -EPROTO;
 	}
 	return 0;
@@ -86,7 +87,8 @@ static int module_take(struct lineup_frames *frames, struct lineup_frame *frame)
 	if (err == -EAGAIN)
 		return err;
 	if (err)
-		return lineup_fail(frames->ctx, err, "frames of lineup.ko: %s", err == -ENODEV ? "the pool is revoked" : strerror(-err));
+		return lineup_fail(frames->ctx, err, "frames of lineup.ko: %s",
+				   err == -ENODEV ? "the pool is revoked" : strerror(-err));
 	frame->fd = get.fd;
 	frame->dma_buf = true;
 	return 0;
@@ -101,7 +103,8 @@ static void module_put(struct lineup_frames *frames, struct lineup_frame *frame)
 
 const struct lineup_frames_ops lineup_frames_module = {
 	.kind = LINEUP_FRAMES_MODULE,
-	.flags = LINEUP_FRAMES_CONTIGUOUS | LINEUP_FRAMES_UNCACHED | LINEUP_FRAMES_SHMEM | LINEUP_FRAMES_SYNC_CHECK | LINEUP_FRAMES_ON_NODE,
+	.flags = LINEUP_FRAMES_CONTIGUOUS | LINEUP_FRAMES_UNCACHED | LINEUP_FRAMES_SHMEM | LINEUP_FRAMES_SYNC_CHECK |
+		 LINEUP_FRAMES_ON_NODE,
 	.create = module_create,
 	.take = module_take,
 	.put = module_put,
@@ -175,7 +178,8 @@ static int list(struct lineup_ctx *ctx, int fd, int (*each)(void *arg, const str
 		if (err)
 			return lineup_fail(ctx, err, NODE ": the list of pools: %s", strerror(-err));
 		if (pool.pool <= last)
-			return lineup_fail(ctx, -EPROTO, NODE ": the list of pools goes from %" PRIu64 " to %" PRIu64, last, (uint64_t)pool.pool);
+			return lineup_fail(ctx, -EPROTO, NODE ": the list of pools goes from %" PRIu64 " to %" PRIu64, last,
+					   (uint64_t)pool.pool);
 		last = pool.pool;
 		read_info(&pool, &info);
 		err = each(arg, &info);
@@ -185,8 +189,8 @@ static int list(struct lineup_ctx *ctx, int fd, int (*each)(void *arg, const str
 	return lineup_fail(ctx, -E2BIG, NODE ": more than %d pools", POOLS_MAX);
 }
 
-int lineup_frames_list(struct lineup_ctx *ctx, struct lineup_frames_quota *quota, int (*each)(void *arg, const struct lineup_frames_info *info),
-		       void *arg)
+int lineup_frames_list(struct lineup_ctx *ctx, struct lineup_frames_quota *quota,
+		       int (*each)(void *arg, const struct lineup_frames_info *info), void *arg)
 {
 	struct lineup_stats stats = { 0 };
 	char why[LINEUP_WHY_BYTES];

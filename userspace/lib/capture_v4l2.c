@@ -40,7 +40,8 @@ static int query(struct lineup_capture *c)
 	can = cap.capabilities & V4L2_CAP_DEVICE_CAPS ? cap.device_caps : cap.capabilities;
 	if (!(can & V4L2_CAP_VIDEO_CAPTURE))
 		return lineup_fail(c->ctx, -ENOTSUP, "%s (%s): %s", c->path, c->info.driver,
-				   can & V4L2_CAP_VIDEO_CAPTURE_MPLANE ? "captures in several planes only" : "does not capture images");
+				   can & V4L2_CAP_VIDEO_CAPTURE_MPLANE ? "captures in several planes only"
+								       : "does not capture images");
 	if (!(can & V4L2_CAP_STREAMING))
 		return lineup_fail(c->ctx, -ENOTSUP, "%s (%s): captures by read() only", c->path, c->info.driver);
 	return 0;
@@ -52,12 +53,14 @@ static int check_format(struct lineup_capture *c, const struct v4l2_pix_format *
 	char got[5], asked[5];
 
 	if (fourcc && pix->pixelformat != fourcc)
-		return lineup_fail(c->ctx, -ENOTSUP, "%s (%s): has no format %s; it offers %s", c->path, c->info.driver, lineup_fourcc_text(fourcc, asked),
-				   lineup_fourcc_text(pix->pixelformat, got));
-	if (!pix->width || !pix->height || pix->width > LINEUP_CAPTURE_SIDE_MAX || pix->height > LINEUP_CAPTURE_SIDE_MAX || !pix->sizeimage ||
-	    pix->sizeimage > LINEUP_FRAME_SIZE_MAX || (uint64_t)pix->bytesperline * pix->height > pix->sizeimage)
-		return lineup_fail(c->ctx, -EPROTO, "%s (%s): a format that cannot be: %s, %u x %u, %u bytes a line, %u bytes an image", c->path,
-				   c->info.driver, lineup_fourcc_text(pix->pixelformat, got), pix->width, pix->height, pix->bytesperline, pix->sizeimage);
+		return lineup_fail(c->ctx, -ENOTSUP, "%s (%s): has no format %s; it offers %s", c->path, c->info.driver,
+				   lineup_fourcc_text(fourcc, asked), lineup_fourcc_text(pix->pixelformat, got));
+	if (!pix->width || !pix->height || pix->width > LINEUP_CAPTURE_SIDE_MAX || pix->height > LINEUP_CAPTURE_SIDE_MAX ||
+	    !pix->sizeimage || pix->sizeimage > LINEUP_FRAME_SIZE_MAX || (uint64_t)pix->bytesperline * pix->height > pix->sizeimage)
+		return lineup_fail(c->ctx, -EPROTO,
+				   "%s (%s): a format that cannot be: %s, %u x %u, %u bytes a line, %u bytes an image", c->path,
+				   c->info.driver, lineup_fourcc_text(pix->pixelformat, got), pix->width, pix->height,
+				   pix->bytesperline, pix->sizeimage);
 	c->info.fourcc = pix->pixelformat;
 	c->info.width = pix->width;
 	c->info.height = pix->height;
@@ -81,7 +84,8 @@ static int set_format(struct lineup_capture *c, const struct lineup_capture_opti
 		err = call(c, VIDIOC_S_FMT, &format);
 	}
 	if (err)
-		return lineup_fail(c->ctx, err, "%s (%s): %s", c->path, c->info.driver, err == -EBUSY ? "in use by somebody else" : strerror(-err));
+		return lineup_fail(c->ctx, err, "%s (%s): %s", c->path, c->info.driver,
+				   err == -EBUSY ? "in use by somebody else" : strerror(-err));
 	return check_format(c, pix, o->fourcc);
 }
 
@@ -143,7 +147,8 @@ static int take_all(struct lineup_capture *c)
 	return err;
 }
 
-static int try_frames(struct lineup_capture *c, const struct lineup_capture_options *o, uint32_t flags, enum lineup_frames_kind kind, char why[LINEUP_WHY_BYTES])
+static int try_frames(struct lineup_capture *c, const struct lineup_capture_options *o, uint32_t flags,
+		      enum lineup_frames_kind kind, char why[LINEUP_WHY_BYTES])
 {
 	struct lineup_frames_options pool = {
 		.kind = kind,
@@ -168,7 +173,8 @@ static int try_frames(struct lineup_capture *c, const struct lineup_capture_opti
 	}
 	err = take_all(c);
 	if (err) {
-		snprintf(why, LINEUP_WHY_BYTES, "the device refuses frames of %s (%s)", lineup_frames_kind_name(kind), strerror(-err));
+		snprintf(why, LINEUP_WHY_BYTES, "the device refuses frames of %s (%s)", lineup_frames_kind_name(kind),
+			 strerror(-err));
 		retreat(c, V4L2_MEMORY_DMABUF);
 		return err == -EINVAL || err == -EFAULT || err == -ENOMEM || err == -EIO ? -ENOTSUP : err;
 	}
@@ -231,14 +237,16 @@ static int agree_on_memory(struct lineup_capture *c, const struct lineup_capture
 	for (size_t i = 0; i < ARRAY_SIZE(ways) && (err == -ENOTSUP || err == -EACCES); i++) {
 		if (o->kind != LINEUP_FRAMES_AUTO && o->kind != ways[i].kind)
 			continue;
-		err = ways[i].kind == LINEUP_FRAMES_DEVICE ? try_own(c, o, why) : try_frames(c, o, ways[i].flags, ways[i].kind, why);
+		err = ways[i].kind == LINEUP_FRAMES_DEVICE ? try_own(c, o, why)
+							   : try_frames(c, o, ways[i].flags, ways[i].kind, why);
 		if (!first[0])
 			memcpy(first, why, sizeof(first));
 	}
 	if (err)
 		return lineup_fail(c->ctx, err, "%s (%s): no frames: %s", c->path, c->info.driver, why);
 	if (o->kind == LINEUP_FRAMES_AUTO && c->info.kind != LINEUP_FRAMES_MODULE)
-		lineup_warn_once(c->ctx, LINEUP_ONCE_FRAMES, "%s: %s; using frames of %s", c->path, first, lineup_frames_kind_name(c->info.kind));
+		lineup_warn_once(c->ctx, LINEUP_ONCE_FRAMES, "%s: %s; using frames of %s", c->path, first,
+				 lineup_frames_kind_name(c->info.kind));
 	return 0;
 }
 
@@ -291,7 +299,8 @@ static int dequeue(struct lineup_capture *c, struct lineup_shot *shot)
 		return err;
 	if (buffer.index >= c->info.buffers || !c->queued[buffer.index]) {
 		c->gone = true;
-		return lineup_fail(c->ctx, -EPROTO, "%s (%s): gives buffer %u, which it does not have", c->path, c->info.driver, buffer.index);
+		return lineup_fail(c->ctx, -EPROTO, "%s (%s): gives buffer %u, which it does not have", c->path, c->info.driver,
+				   buffer.index);
 	}
 	c->queued[buffer.index] = false;
 	c->queued_count--;
@@ -299,7 +308,8 @@ static int dequeue(struct lineup_capture *c, struct lineup_shot *shot)
 	*shot = (struct lineup_shot){
 		.frame = frame,
 		.index = buffer.index,
-		.flags = (buffer.flags & V4L2_BUF_FLAG_ERROR ? LINEUP_SHOT_DAMAGED : 0) | (is_short(c, frame, buffer.bytesused) ? LINEUP_SHOT_SHORT : 0),
+		.flags = (buffer.flags & V4L2_BUF_FLAG_ERROR ? LINEUP_SHOT_DAMAGED : 0) |
+			 (is_short(c, frame, buffer.bytesused) ? LINEUP_SHOT_SHORT : 0),
 		.fourcc = c->info.fourcc,
 		.width = c->info.width,
 		.height = c->info.height,

@@ -99,8 +99,10 @@ static void take_text(char *to, size_t size, const char *from)
 static void tell_sandbox(struct lineup_extractor *e, uint32_t sandbox)
 {
 	if (!(sandbox & LINEUP_SANDBOX_LANDLOCK))
-		lineup_warn_once(e->ctx, LINEUP_ONCE_SANDBOX, "extractor %s: this kernel has no Landlock: as it starts, it may read every file that this user may read",
-				 e->name);
+		lineup_warn_once(
+			e->ctx, LINEUP_ONCE_SANDBOX,
+			"extractor %s: this kernel has no Landlock: as it starts, it may read every file that this user may read",
+			e->name);
 }
 
 /* One start: the process, and its word that the plug-in is ready. On failure @why says what was wrong. */
@@ -130,7 +132,8 @@ static int start_once(struct lineup_extractor *e, char why[LINEUP_WIRE_TEXT_BYTE
 		snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.60s: %s", e->plugin, said);
 		return hello.error == -EMEDIUMTYPE || hello.error == -ENOTSUP ? -ENOTSUP : hello.error;
 	}
-	snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.120s: %s as it started", e->plugin, n > 0 || n == -EMSGSIZE ? "sent rubbish" : ending_text(how, text));
+	snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%.120s: %s as it started", e->plugin,
+		 n > 0 || n == -EMSGSIZE ? "sent rubbish" : ending_text(how, text));
 	return -EIO;
 }
 
@@ -143,15 +146,19 @@ static int check(struct lineup_ctx *ctx, struct lineup_extractor_options *o)
 	for (size_t i = 0; i < sizeof(o->model_digest); i++)
 		any |= o->model_digest[i];
 	if (!o->path || !o->path[0] || !o->dim || o->dim > LINEUP_DIM_MAX || !any || o->reserved)
-		return lineup_fail(ctx, -EINVAL, "extractor: %s", !o->path || !o->path[0] ? "path is missing" : !any ? "model_digest is missing" :
-				   o->reserved ? "reserved must be zero" : "dim is not from 1 to 4096");
+		return lineup_fail(ctx, -EINVAL, "extractor: %s",
+				   !o->path || !o->path[0] ? "path is missing"
+				   : !any		   ? "model_digest is missing"
+				   : o->reserved	   ? "reserved must be zero"
+							   : "dim is not from 1 to 4096");
 	o->deadline_ms = o->deadline_ms ? o->deadline_ms : LINEUP_EXTRACTOR_DEADLINE_MS;
 	o->start_ms = o->start_ms ? o->start_ms : LINEUP_EXTRACTOR_START_MS;
 	o->templates_max = o->templates_max ? o->templates_max : LINEUP_EXTRACTOR_MAX_DEFAULT;
 	o->memory_max = o->memory_max ? o->memory_max : LINEUP_EXTRACTOR_MEMORY;
-	if (o->templates_max > LINEUP_EXTRACTOR_TEMPLATES_MAX || o->deadline_ms > LINEUP_EXTRACTOR_MS_MAX || o->start_ms > LINEUP_EXTRACTOR_MS_MAX)
-		return lineup_fail(ctx, -EINVAL, "extractor: more than %d templates a frame, or a deadline over %d ms", LINEUP_EXTRACTOR_TEMPLATES_MAX,
-				   LINEUP_EXTRACTOR_MS_MAX);
+	if (o->templates_max > LINEUP_EXTRACTOR_TEMPLATES_MAX || o->deadline_ms > LINEUP_EXTRACTOR_MS_MAX ||
+	    o->start_ms > LINEUP_EXTRACTOR_MS_MAX)
+		return lineup_fail(ctx, -EINVAL, "extractor: more than %d templates a frame, or a deadline over %d ms",
+				   LINEUP_EXTRACTOR_TEMPLATES_MAX, LINEUP_EXTRACTOR_MS_MAX);
 	return 0;
 }
 
@@ -187,7 +194,8 @@ static int make_area(struct lineup_extractor *e)
 	e->area_bytes = lineup_wire_area_bytes(max, dim);
 	e->area_fd = memfd_create("lineup-extractor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* Sealed: a process that shrinks it would have us killed by SIGBUS. */
-	if (e->area_fd < 0 || ftruncate(e->area_fd, (off_t)e->area_bytes) || fcntl(e->area_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	if (e->area_fd < 0 || ftruncate(e->area_fd, (off_t)e->area_bytes) ||
+	    fcntl(e->area_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return lineup_fail(ctx, -errno, "extractor: memfd: %s", strerror(errno));
 	e->area = mmap(NULL, e->area_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->area_fd, 0);
 	if (e->area == MAP_FAILED) {
@@ -196,7 +204,8 @@ static int make_area(struct lineup_extractor *e)
 	}
 	madvise(e->area, e->area_bytes, MADV_DONTDUMP);
 	if (mlock(e->area, e->area_bytes))
-		lineup_warn_once(ctx, LINEUP_ONCE_LOCK, "probes: RLIMIT_MEMLOCK is too low to lock %zu KiB in memory: they could reach swap space",
+		lineup_warn_once(ctx, LINEUP_ONCE_LOCK,
+				 "probes: RLIMIT_MEMLOCK is too low to lock %zu KiB in memory: they could reach swap space",
 				 e->area_bytes >> 10);
 	e->copy.bytes = e->area_bytes + max * sizeof(struct lineup_face);
 	e->copy.memory = lineup_secret_alloc(ctx, e->copy.bytes);
@@ -208,7 +217,8 @@ static int make_area(struct lineup_extractor *e)
 	return 0;
 }
 
-int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options, struct lineup_extractor **extractor)
+int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options,
+			    struct lineup_extractor **extractor)
 {
 	char why[LINEUP_WIRE_TEXT_BYTES + 64] = "";
 	struct lineup_extractor_options o;
@@ -285,8 +295,12 @@ void lineup_extractor_destroy(struct lineup_extractor *extractor)
 
 /* ---- a frame ------------------------------------------------------------------------------------------------------------ */
 
-/* The frame is lost, and this is why; said once for each fate. The process, if it is to go, is replaced when the next frame comes. */
-static int lost(struct lineup_extractor *e, struct lineup_extraction *x, enum lineup_fate fate, const char *format, ...) LINEUP_PRINTF(4, 5);
+/*
+ * The frame is lost, and this is why; said once for each fate. The process, if it is to go, is replaced when the next frame
+ * comes.
+ */
+static int lost(struct lineup_extractor *e, struct lineup_extraction *x, enum lineup_fate fate, const char *format, ...)
+	LINEUP_PRINTF(4, 5);
 static int lost(struct lineup_extractor *e, struct lineup_extraction *x, enum lineup_fate fate, const char *format, ...)
 {
 	char why[LINEUP_WIRE_TEXT_BYTES + 64];
@@ -299,7 +313,8 @@ static int lost(struct lineup_extractor *e, struct lineup_extraction *x, enum li
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
-	lineup_warn(e->ctx, "extractor %s: a frame is lost: %s (said once; each is counted)", e->name[0] ? e->name : e->plugin, why);
+	lineup_warn(e->ctx, "extractor %s: a frame is lost: %s (said once; each is counted)", e->name[0] ? e->name : e->plugin,
+		    why);
 	return 0;
 }
 
@@ -313,7 +328,8 @@ static int copy_frame(struct lineup_extractor *e, const struct lineup_shot *shot
 		drop_spare(e);
 		e->spare_bytes = shot->frame->bytes;
 		e->spare_fd = memfd_create("lineup-frame", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (e->spare_fd < 0 || ftruncate(e->spare_fd, (off_t)e->spare_bytes) || fcntl(e->spare_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
+		if (e->spare_fd < 0 || ftruncate(e->spare_fd, (off_t)e->spare_bytes) ||
+		    fcntl(e->spare_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 			return lineup_fail(e->ctx, -errno, "extractor: memfd: %s", strerror(errno));
 		e->spare = mmap(NULL, e->spare_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, e->spare_fd, 0);
 		if (e->spare == MAP_FAILED) {
@@ -353,7 +369,8 @@ static int end_process(struct lineup_extractor *e, uint32_t grace_ms, int *how)
 }
 
 /* Sends the frame and waits for the answer: 0, with fate set if the frame is lost. */
-static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int fd, struct lineup_wire_answer *answer, struct lineup_extraction *x)
+static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int fd, struct lineup_wire_answer *answer,
+	       struct lineup_extraction *x)
 {
 	const struct lineup_wire_frame frame = {
 		.magic = LINEUP_WIRE_FRAME,
@@ -376,13 +393,16 @@ static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int f
 	n = n ? 0 : lineup_extractor_receive(&e->process, answer, sizeof(*answer), e->options.deadline_ms);
 	if (n == -ETIMEDOUT) {
 		err = end_process(e, 0, NULL);
-		return err ? err : lost(e, x, LINEUP_FATE_HUNG, "no answer within %" PRIu32 " ms; its process was killed", e->options.deadline_ms);
+		return err ? err
+			   : lost(e, x, LINEUP_FATE_HUNG, "no answer within %" PRIu32 " ms; its process was killed",
+				  e->options.deadline_ms);
 	}
 	if (n <= 0 && n != -EMSGSIZE) {
 		err = end_process(e, LINEUP_EXTRACTOR_GRACE_MS, &how);
 		return err ? err : lost(e, x, LINEUP_FATE_CRASHED, "its process %s", ending_text(how, text));
 	}
-	if (n == sizeof(*answer) && answer->magic == LINEUP_WIRE_ANSWER && answer->ticket == e->ticket && !answer->reserved && answer->error <= 0)
+	if (n == sizeof(*answer) && answer->magic == LINEUP_WIRE_ANSWER && answer->ticket == e->ticket && !answer->reserved &&
+	    answer->error <= 0)
 		return 0;
 	err = end_process(e, 0, NULL);
 	return err ? err : lost(e, x, LINEUP_FATE_RUBBISH, "what came is no answer");
@@ -417,7 +437,8 @@ static bool other_model(const struct lineup_extractor *e, uint32_t i)
 }
 
 /* Copies what the process wrote, erases it there, and looks at the copy only: the process can still write. */
-static int take_answer(struct lineup_extractor *e, const struct lineup_shot *shot, const struct lineup_wire_answer *answer, struct lineup_extraction *x)
+static int take_answer(struct lineup_extractor *e, const struct lineup_shot *shot, const struct lineup_wire_answer *answer,
+		       struct lineup_extraction *x)
 {
 	uint32_t max = e->options.templates_max, count = answer->count;
 	const char *wrong = NULL;
@@ -429,8 +450,10 @@ static int take_answer(struct lineup_extractor *e, const struct lineup_shot *sho
 		return lost(e, x, LINEUP_FATE_REFUSED, "the plug-in refuses it: %s", strerror(-answer->error));
 	for (uint32_t i = 0; i < count && count <= max; i++)
 		if (other_model(e, i))
-			return lost(e, x, LINEUP_FATE_MODEL, "template %" PRIu32 " has %" PRIu32 " components of some model; wanted: %" PRIu32
-				    " of the gallery's", i, e->copy.templates[i].dim, e->options.dim);
+			return lost(e, x, LINEUP_FATE_MODEL,
+				    "template %" PRIu32 " has %" PRIu32 " components of some model; wanted: %" PRIu32
+				    " of the gallery's",
+				    i, e->copy.templates[i].dim, e->options.dim);
 	for (uint32_t i = 0; i < count && count <= max && !wrong; i++)
 		wrong = fault(e, shot, i);
 	if (count > max || wrong) {
@@ -440,7 +463,8 @@ static int take_answer(struct lineup_extractor *e, const struct lineup_shot *sho
 	for (uint32_t i = 0; i < count; i++) {
 		const struct lineup_plugin_template *t = &e->copy.templates[i];
 
-		e->copy.faces[i] = (struct lineup_face){ .x = t->x, .y = t->y, .width = t->width, .height = t->height, .quality = t->quality };
+		e->copy.faces[i] =
+			(struct lineup_face){ .x = t->x, .y = t->y, .width = t->width, .height = t->height, .quality = t->quality };
 	}
 	x->count = count;
 	return 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the library and lineup-extract, the process of an extractor plug-in: what goes over the socket and through shared memory. */
+/*
+ * Between the library and lineup-extract, the process of an extractor plug-in: what goes over the socket and through shared
+ * memory.
+ */
 #ifndef LINEUP_EXTRACTOR_WIRE_H
 #define LINEUP_EXTRACTOR_WIRE_H
 
@@ -7,7 +10,8 @@
 #include "lineup-extractor.h"
 
 /*
- * lineup-extract PLUGIN DIM MAX MEMORY CONFIG is started with two descriptors: 3, one end of a SOCK_SEQPACKET pair, and 4, a memfd that both sides map, the area:
+ * lineup-extract PLUGIN DIM MAX MEMORY CONFIG is started with two descriptors: 3, one end of a SOCK_SEQPACKET pair, and 4, a
+ * memfd that both sides map, the area:
  *
  *	offset 0                                       struct lineup_plugin_template [MAX]
  *	MAX * sizeof(struct lineup_plugin_template)    float [MAX][DIM]
@@ -18,9 +22,10 @@
  *	answer, after the area was filled       ->
  *	                                        <-  frame ...
  *
- * Templates never pass through the socket, whose buffers nobody erases. A frame is sent only when the one before was answered; there is nothing to wait in line. A
- * closed socket is the end, either way. The library believes nothing: the plug-in has the same descriptors as lineup-extract. So it copies the area first and looks
- * at the copy, and after anything that is not exactly so it kills the process.
+ * Templates never pass through the socket, whose buffers nobody erases. A frame is sent only when the one before was answered;
+ * there is nothing to wait in line. A closed socket is the end, either way. The library believes nothing: the plug-in has the
+ * same descriptors as lineup-extract. So it copies the area first and looks at the copy, and after anything that is not exactly
+ * so it kills the process.
  */
 enum {
 	LINEUP_WIRE_SOCKET = 3,
@@ -100,7 +105,8 @@ extern const char lineup_extractor_directory[];
 /* Starts @argv[0], which gets @area as descriptor LINEUP_WIRE_AREA. -errno; silent. */
 int lineup_extractor_spawn(struct lineup_extractor_process *process, char *const argv[], int area);
 /*
- * Receives one message of at most @size bytes within @timeout_ms (one of the clock; signals do not end it): its size; 0: the other end closed the socket or died;
+ * Receives one message of at most @size bytes within @timeout_ms (one of the clock; signals do not end it): its size; 0: the
+ * other end closed the socket or died;
  * -ETIMEDOUT; -EMSGSIZE: it is larger, or came with descriptors, which are dropped; -errno.
  */
 int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms);
@@ -108,8 +114,9 @@ int lineup_extractor_receive(struct lineup_extractor_process *process, void *mes
 int lineup_extractor_send(struct lineup_extractor_process *process, const void *message, size_t size, int fd);
 enum { LINEUP_ENDED_UNKNOWN = -1000 };
 /*
- * Closes the socket, gives the process @grace_ms to end of its own, then kills it, and waits for the end, so that it holds no frame any more. *@how (may be NULL)
- * becomes how it ended of its own: the signal's number, -1 - the exit status, LINEUP_ENDED_UNKNOWN; 0 if it was killed. -EIO: it does not end.
+ * Closes the socket, gives the process @grace_ms to end of its own, then kills it, and waits for the end, so that it holds no
+ * frame any more. *@how (may be NULL) becomes how it ended of its own: the signal's number, -1 - the exit status,
+ * LINEUP_ENDED_UNKNOWN; 0 if it was killed. -EIO: it does not end.
  */
 int lineup_extractor_end(struct lineup_extractor_process *process, uint32_t grace_ms, int *how);
 

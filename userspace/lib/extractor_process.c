@@ -21,7 +21,10 @@ const char lineup_extractor_directory[] = LINEUP_EXTRACTOR_DIR;
 
 static char *const no_environment[] = { NULL };
 
-/* The child's descriptors: /dev/null three times, the socket, the area. The sources are above the targets, or dup2 would close one before its turn. */
+/*
+ * The child's descriptors: /dev/null three times, the socket, the area. The sources are above the targets, or dup2 would close
+ * one before its turn.
+ */
 static int file_actions(posix_spawn_file_actions_t *actions, int socket, int area)
 {
 	int err = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
@@ -140,7 +143,8 @@ int lineup_extractor_receive(struct lineup_extractor_process *process, void *mes
 		return err ? err : -ETIMEDOUT;
 	n = recvmsg(process->socket, &header, MSG_DONTWAIT);
 	if (n < 0)
-		return errno == EAGAIN || errno == ECONNRESET ? 0 : -errno; /* awake, but not for a message: the process has ended */
+		return errno == EAGAIN || errno == ECONNRESET ? 0
+							      : -errno; /* awake, but not for a message: the process has ended */
 	return header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : (int)n;
 }
 

@@ -12,8 +12,9 @@ struct lineup_inband {
 };
 
 /*
- * Finds and checks the block in the @size bytes of a frame, whose image takes @image_bytes (0: there is none). Everything in lineup-inband.h holds afterwards, as
- * long as nobody writes to the frame. NULL, or what is wrong (static). *@block is untouched then.
+ * Finds and checks the block in the @size bytes of a frame, whose image takes @image_bytes (0: there is none). Everything in
+ * lineup-inband.h holds afterwards, as long as nobody writes to the frame. NULL, or what is wrong (static). *@block is
+ * untouched then.
  */
 const char *lineup_inband_read(const void *frame, uint64_t size, uint64_t image_bytes, struct lineup_inband *block);
 /* Entry @index of a checked block, and its vector into @vector[dim]. */

@@ -29,9 +29,10 @@ static int fail(const struct pass *p, uint32_t part, int err, const char *why)
 {
 	uint64_t block = p->first + part;
 
-	return lineup_fail(p->ctx, err, "%s: byte %llu: block %llu, into a frame: %s", p->segment->path,
-			   (unsigned long long)(p->segment->blocks_offset + block * p->segment->shape.block_bytes + p->parts[part].done),
-			   (unsigned long long)block, why);
+	return lineup_fail(
+		p->ctx, err, "%s: byte %llu: block %llu, into a frame: %s", p->segment->path,
+		(unsigned long long)(p->segment->blocks_offset + block * p->segment->shape.block_bytes + p->parts[part].done),
+		(unsigned long long)block, why);
 }
 
 static int submit(struct pass *p, uint32_t part)
@@ -61,8 +62,9 @@ static int handle(struct pass *p, uint32_t part, int result)
 		return submit(p, part);
 	/* -EFAULT: memory without struct pages, as the system's DMA heap maps it; the kernel can still copy there. */
 	if ((result == -EINVAL || result == -EFAULT) && !s->buffered) {
-		lineup_warn_once(p->ctx, LINEUP_ONCE_FIXED, "%s: cannot be read directly into these frames (%s): reading through the page cache", p->segment->path,
-				 strerror(-result));
+		lineup_warn_once(p->ctx, LINEUP_ONCE_FIXED,
+				 "%s: cannot be read directly into these frames (%s): reading through the page cache",
+				 p->segment->path, strerror(-result));
 		s->buffered = true;
 		return submit(p, part);
 	}
@@ -108,7 +110,8 @@ static int verify(const struct pass *p)
 		uint64_t block = p->first + i, left = segment->rows - block * segment->shape.block_rows;
 		uint32_t rows = (uint32_t)(left < segment->shape.block_rows ? left : segment->shape.block_rows);
 		const char *why;
-		int err = lineup_block_verify(&segment->shape, p->data + i * segment->shape.block_bytes, segment->generation, block, rows, &why);
+		int err = lineup_block_verify(&segment->shape, p->data + i * segment->shape.block_bytes, segment->generation, block,
+					      rows, &why);
 
 		p->parts[i].done = 0; /* the message is about the block as a whole */
 		if (err)
@@ -127,7 +130,8 @@ static int run(struct pass *p, const struct lineup_engine *engine, size_t frame_
 	p->engine = engine ? engine : &lineup_engine_uring;
 	err = p->engine->create(p->ctx, fds, ARRAY_SIZE(fds), p->data, frame_bytes, &p->state);
 	if (err && !engine) {
-		lineup_warn_once(p->ctx, LINEUP_ONCE_URING, "io_uring is not available here (%s): reading with pread, which is slower", strerror(-err));
+		lineup_warn_once(p->ctx, LINEUP_ONCE_URING,
+				 "io_uring is not available here (%s): reading with pread, which is slower", strerror(-err));
 		p->engine = &lineup_engine_pread;
 		err = p->engine->create(p->ctx, fds, ARRAY_SIZE(fds), p->data, frame_bytes, &p->state);
 	}
@@ -138,8 +142,8 @@ static int run(struct pass *p, const struct lineup_engine *engine, size_t frame_
 	return err ? err : verify(p);
 }
 
-int lineup_stream_frame(struct lineup_snapshot *snapshot, uint32_t segment, uint64_t first, uint32_t count, struct lineup_frame *frame,
-			const struct lineup_engine *engine)
+int lineup_stream_frame(struct lineup_snapshot *snapshot, uint32_t segment, uint64_t first, uint32_t count,
+			struct lineup_frame *frame, const struct lineup_engine *engine)
 {
 	struct pass p = { .ctx = snapshot->ctx, .first = first, .count = count };
 	int err, end;
@@ -147,7 +151,8 @@ int lineup_stream_frame(struct lineup_snapshot *snapshot, uint32_t segment, uint
 	if (segment < snapshot->segment_count)
 		p.segment = &snapshot->segments[segment];
 	if (!p.segment || p.segment->blocks || !count || first >= p.segment->block_count || count > p.segment->block_count - first)
-		return lineup_fail(p.ctx, -EINVAL, "stream: no %u blocks from %llu of segment %u on disk", count, (unsigned long long)first, segment);
+		return lineup_fail(p.ctx, -EINVAL, "stream: no %u blocks from %llu of segment %u on disk", count,
+				   (unsigned long long)first, segment);
 	if (count > lineup_frame_bytes(frame) / p.segment->shape.block_bytes)
 		return lineup_fail(p.ctx, -EINVAL, "stream: %u blocks do not fit in a frame of %llu bytes", count,
 				   (unsigned long long)lineup_frame_bytes(frame));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// vivid_template DEVICE PATTERN [DIM FILE.npy]: sets vivid's test pattern, without text and movement, and writes the template that lineup's extractor `pattern`
-// must make of its frames: computed from a frame that was captured here, through the device's own buffers, and not by lineup.
+// vivid_template DEVICE PATTERN [DIM FILE.npy]: sets vivid's test pattern, without text and movement, and writes the template
+// that lineup's extractor `pattern` must make of its frames: computed from a frame that was captured here, through the device's
+// own buffers, and not by lineup.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/videodev2.h>

@@ -62,7 +62,9 @@ static int take_in(struct lineup_vk_device *d, const struct lineup_frame *frame,
 		.pNext = &import,
 		.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
 	};
-	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = frame->bytes };
+	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+				      .pNext = &flags,
+				      .allocationSize = frame->bytes };
 	VkBindBufferMemoryInfo bind = { .sType = VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, .buffer = buffer->buffer };
 	VkBufferDeviceAddressInfo address = { .sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = buffer->buffer };
 	int err;
@@ -112,7 +114,8 @@ static int by_dma_buf(struct lineup_vk_device *d, const struct lineup_frame *fra
 	return 0;
 }
 
-int lineup_vk_frame_import(struct lineup_vk_device *d, struct lineup_frame *frame, struct lineup_vk_buffer *buffer, const char **how)
+int lineup_vk_frame_import(struct lineup_vk_device *d, struct lineup_frame *frame, struct lineup_vk_buffer *buffer,
+			   const char **how)
 {
 	const char *way = "dma-buf";
 	void *data;
