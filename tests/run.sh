@@ -39,6 +39,8 @@ stages="
 	kernel_module_builds_without_warnings
 	kernel_module_has_the_kernels_style
 	kernel_module_installs_and_uninstalls
+	kernel_tests_on_6_1
+	kernel_tests_on_6_12
 	unit_tests
 	integration_tests
 	unit_tests_under_asan_and_ubsan
@@ -50,7 +52,8 @@ stages="
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
-many=" kernel_module_builds_without_warnings unit_tests integration_tests unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on_6_12 kernel_tests_on_a_debug_kernel
+	unit_tests integration_tests unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -571,6 +574,46 @@ kernel_module_installs_and_uninstalls()
 	cat "$dir.left"
 	[ ! -s "$dir.left" ]
 	rm -rf "$dir" "$dir.left"
+}
+
+# ---- the kernel module in real kernels -----------------------------------------------------------------------------------------
+
+# kernel_tests STAGE KERNEL: boots it as often as tests/kselftest/kernel_tests.sh has setups, and records each program's cases.
+kernel_tests()
+{
+	local stage=$1 kernel=$2 dir=$out/$1 log name
+
+	if [ "$(uname -m)" != x86_64 ]; then
+		record skipped "$stage" "the virtual machines' devices are those of a PC"
+	elif [ "$kernel" = none ] || ! command -v qemu-system-x86_64 >/dev/null; then
+		record skipped "$stage" "no such kernel here, or no qemu-system-x86_64 (Debian: packaging/packages.txt, kernel)"
+	elif ! tests/kselftest/kernel_tests.sh "$kernel" "$dir" >"$dir.log" 2>&1; then
+		tail -n 40 "$dir.log" | sed 's/^/    /'
+		record failed "$stage" "does not build or boot, see $dir.log"
+	else
+		for log in "$dir"/*.log.status; do
+			log=${log%.status}
+			name=$(basename "$log" .log)
+			record_tap "$stage" "${name/.//}" "$log" "$(cat "$log.status")"
+		done
+	fi
+}
+
+kernel_tests_on_6_1()
+{
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.1" { print $2 }')"
+}
+
+kernel_tests_on_6_12()
+{
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.12" { print $2 }')"
+}
+
+# Not among the stages above: it takes more than half an hour. `make check-kdebug` runs it.
+kernel_tests_on_a_debug_kernel()
+{
+	packaging/setup.sh build test kernel kdebug
+	kernel_tests "${FUNCNAME[0]}" debug
 }
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------

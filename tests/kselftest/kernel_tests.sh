@@ -7,7 +7,7 @@
 #
 #	plain		NVMe, two NUMA nodes, vivid, vgem, the edu card: everything
 #	swiotlb		4 GiB and a card that reaches 32 bits: what it moves goes through bounce buffers
-#	iommu		the card behind an emulated IOMMU; it is unplugged during a transfer; vivid wants contiguous frames
+#	iommu		the card behind an emulated IOMMU; it is unplugged during a transfer
 #
 # After each program the kernel's log is read: what the kernel calls a bug is a failed case of that program.
 set -eu -o pipefail
@@ -155,7 +155,9 @@ find_kernel
 build_module
 build_programs
 make_disk
-everything="load abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota lifetime model unload"
+everything="load abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota pressure lifetime model unload"
+# Only kernels built for it inject faults.
+[ "$kernel" != debug ] || everything=${everything/ unload/ fault unload}
 nodes="-object memory-backend-ram,id=n0,size=768M -object memory-backend-ram,id=n1,size=768M
 	-numa node,nodeid=0,cpus=0,memdev=n0 -numa node,nodeid=1,cpus=1,memdev=n1"
 for setup; do
@@ -163,14 +165,14 @@ for setup; do
 	case $setup in
 	plain)
 		# shellcheck disable=SC2086 # words
-		boot plain "${LINEUP_TESTS:-$everything}" "vgem vivid:n_devs=1" -M 1536M -a "init_on_alloc=0" -- -smp 2,sockets=2 -device edu $nodes
+		boot plain "${LINEUP_TESTS:-$everything}" "vgem vivid:n_devs=2:allocators=0,1" -M 1536M -a "init_on_alloc=0" -- -smp 2,sockets=2 -device edu $nodes
 		;;
 	swiotlb)
-		boot swiotlb "${LINEUP_TESTS:-load edu vivid memory unload}" "vgem vivid:n_devs=1" -M 4G \
+		boot swiotlb "${LINEUP_TESTS:-load edu memory unload}" "vgem" -M 4G \
 			-a "init_on_alloc=0 EDU_BITS=32 EDU_MEANS=bounce" -- -device edu,dma_mask=0xffffffff
 		;;
 	iommu)
-		boot iommu "${LINEUP_TESTS:-load edu vivid unload}" "vgem vivid:n_devs=1:allocators=1" -M 4G \
+		boot iommu "${LINEUP_TESTS:-load edu unload}" "vgem" -M 4G \
 			-a "init_on_alloc=0 intel_iommu=on EDU_MEANS=iommu EDU_UNPLUG=edu,bus=rp0,id=card" -- \
 			-device intel-iommu,intremap=off -device pcie-root-port,id=rp0 -device edu,bus=rp0,id=card
 		;;
