@@ -259,7 +259,7 @@ kmod-uninstall:
 # ---- its tests in a kernel that checks itself ----
 
 check-kdebug:
-	$(Q)tests/run.sh kernel_tests_on_a_debug_kernel
+	$(Q)LINEUP_KDEBUG=all tests/run.sh kernel_tests_on_a_debug_kernel
 
 # ---- the end of it ----
 

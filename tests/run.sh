@@ -41,6 +41,7 @@ stages="
 	kernel_module_installs_and_uninstalls
 	kernel_tests_on_6_1
 	kernel_tests_on_6_12
+	kernel_tests_on_a_debug_kernel
 	unit_tests
 	integration_tests
 	unit_tests_under_asan_and_ubsan
@@ -587,7 +588,7 @@ kernel_tests()
 		record skipped "$stage" "the virtual machines' devices are those of a PC"
 	elif [ "$kernel" = none ] || ! command -v qemu-system-x86_64 >/dev/null; then
 		record skipped "$stage" "no such kernel here, or no qemu-system-x86_64 (Debian: packaging/packages.txt, kernel)"
-	elif ! tests/kselftest/kernel_tests.sh "$kernel" "$dir" >"$dir.log" 2>&1; then
+	elif ! tests/kselftest/kernel_tests.sh "$kernel" "$dir" ${LINEUP_SETUPS-} >"$dir.log" 2>&1; then
 		tail -n 40 "$dir.log" | sed 's/^/    /'
 		record failed "$stage" "does not build or boot, see $dir.log"
 	else
@@ -609,11 +610,22 @@ kernel_tests_on_6_12()
 	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.12" { print $2 }')"
 }
 
-# Not among the stages above: it takes more than half an hour. `make check-kdebug` runs it.
+# A kernel with KASAN, lockdep, DMA_API_DEBUG, kmemleak, DMABUF_DEBUG and fault injection. `make check-kdebug` (LINEUP_KDEBUG=all) builds it
+# and runs every program in it. Building takes 11 minutes of two idle cores and all programs another 15, so that with the rest they
+# would not fit into the time of continuous integration. There the stage is reduced: it runs only if the kernel is in the cache
+# ($LINEUP_KERNEL_CACHE), and then only the programs that try the most paths for their time.
 kernel_tests_on_a_debug_kernel()
 {
-	packaging/setup.sh build test kernel kdebug
-	kernel_tests "${FUNCNAME[0]}" debug
+	local stage=${FUNCNAME[0]}
+
+	if [ "${LINEUP_KDEBUG-}" = all ]; then
+		packaging/setup.sh build test kernel kdebug
+		kernel_tests "$stage" debug
+	elif ! tests/kselftest/vm/kernel.sh -n >/dev/null 2>&1; then
+		record skipped "$stage" "the kernel is not in the cache; \`make check-kdebug\` builds it"
+	else
+		LINEUP_TESTS="load abi fences revoke fault model unload" LINEUP_SETUPS=plain kernel_tests "$stage" debug
+	fi
 }
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ find_kernel()
 	if [ "$kernel" = debug ]; then
 		# Everything is checked, many times over.
 		seconds=3600
-		dir=$("$here/vm/kernel.sh" debug)
+		dir=$("$here/vm/kernel.sh")
 		release=$(cat "$dir/include/config/kernel.release")
 		image=$dir/arch/x86/boot/bzImage
 		headers=$dir

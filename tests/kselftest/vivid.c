@@ -229,7 +229,8 @@ TEST_F(vivid, a_revoked_frame_is_refused_or_filled_with_nothing)
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(frame_revoke(self->pool, id), 0);
 	err = queue(self->device, 0, fd);
-	EXPECT_TRUE(err == 0 || err == -ENODEV) TH_LOG("%s", strerror(-err));
+	/* videobuf2 says -EINVAL of whatever the exporter says */
+	EXPECT_TRUE(err == 0 || err == -EINVAL) TH_LOG("%s", strerror(-err));
 	for (unsigned int i = 1; i < BUFFERS; i++) {
 		EXPECT_EQ(queue(self->device, i, self->fd[i]), 0);
 	}
