@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Every allocation that a call makes fails once. /proc/thread-self/fail-nth (CONFIG_FAULT_INJECTION) makes the n-th allocation, or copy
- * from or to user memory, of this thread fail; n goes up until the call no longer has so many. Then it has to succeed, and each time before
- * either to succeed all the same or to say -ENOMEM or -EFAULT and leave nothing behind.
+ * Every allocation that a call makes fails once. /proc/thread-self/fail-nth (CONFIG_FAULT_INJECTION) makes the n-th allocation,
+ * or copy from or to user memory, of this thread fail; n goes up until the call no longer has so many. Then it has to succeed,
+ * and each time before either to succeed all the same or to say -ENOMEM or -EFAULT and leave nothing behind.
  */
 #include <linux/io_uring.h>
 #include "kinds.h"
@@ -234,6 +234,12 @@ FIXTURE_TEARDOWN(fault)
 	close(self->a.any);
 }
 
+static bool is_as_before(const struct lineup_stats *now, const struct lineup_stats *before)
+{
+	return now->bytes == before->bytes && now->pools == before->pools && now->frames_out == before->frames_out &&
+	       !now->frames_held_back;
+}
+
 TEST_F(fault, every_failure_leaves_nothing_behind)
 {
 	struct lineup_stats before, after;
@@ -250,9 +256,7 @@ TEST_F(fault, every_failure_leaves_nothing_behind)
 		if (err == -ENOMEM && variant->attempt == do_revoke) {
 			ASSERT_EQ(err, 0) TH_LOG("revocation wanted memory");
 		}
-		for (int ms = 0; ms < WAIT_MS && !stats_get(self->a.any, &after) &&
-				 (after.bytes != before.bytes || after.pools != before.pools || after.frames_out != before.frames_out ||
-				  after.frames_held_back); ms++)
+		for (int ms = 0; ms < WAIT_MS && !stats_get(self->a.any, &after) && !is_as_before(&after, &before); ms++)
 			usleep(1000);
 		ASSERT_EQ(after.bytes, before.bytes) TH_LOG("failure %d, result %d", n, err);
 		ASSERT_EQ(after.pools, before.pools) TH_LOG("failure %d, result %d", n, err);

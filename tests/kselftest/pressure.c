@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Memory pressure: a pool gives its frames whatever the rest of the machine does, and a pool that does not fit is refused, not waited for. */
+/*
+ * Memory pressure: a pool gives its frames whatever the rest of the machine does, and a pool that does not fit is refused, not
+ * waited for.
+ */
 #include <sched.h>
 #include <signal.h>
 #include <sys/sysinfo.h>

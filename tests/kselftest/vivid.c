@@ -212,8 +212,8 @@ TEST_F(vivid, holds_frames_that_everybody_else_let_go)
 }
 
 /*
- * A driver that attaches is refused when it maps (when it attached, 6.12's videobuf2 leaked the dma-buf, and the frame never came back);
- * one that fills by CPU gets a mapping of nothing. Capture goes on with the rest.
+ * A driver that attaches is refused when it maps (when it attached, 6.12's videobuf2 leaked the dma-buf, and the frame never came
+ * back); one that fills by CPU gets a mapping of nothing. Capture goes on with the rest.
  */
 TEST_F(vivid, a_revoked_frame_is_refused_or_filled_with_nothing)
 {

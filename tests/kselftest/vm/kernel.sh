@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# kernel.sh [-n]: builds the debug kernel from Debian's source unless it is there, and prints its build folder. With -n, nothing is built.
+# kernel.sh [-n]: builds the debug kernel from Debian's source unless it is there, and prints its build folder. With -n, nothing
+# is built.
 #
-# The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either builds
-# another. It holds bzImage, what modules need to build against it, and root/ with its own modules. ccache is used if it is there, in
-# $CCACHE_DIR or beside the folder.
+# The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either
+# builds another. It holds bzImage, what modules need to build against it, and root/ with its own modules. ccache is used if it is
+# there, in $CCACHE_DIR or beside the folder.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
