@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * A capture card, QEMU's edu device with the sample driver: DMA into frames and out of them, and what becomes of a transfer when the frame
- * is revoked, everybody lets go, or the card is unbound or unplugged.
+ * A capture card, QEMU's edu device with the sample driver: DMA into frames and out of them, and what becomes of a transfer when
+ * the frame is revoked, everybody lets go, or the card is unbound or unplugged.
  *
  * The card moves 2 KiB in 100 ms, through 2 KiB of memory: from a frame, it keeps the last piece; into a frame, it repeats that.
- * EDU_BITS says how many address bits the card has; EDU_MEANS=bounce|iommu that frames lie where it does not reach by itself, and why they
- * are reached all the same; EDU_UNPLUG=1 that the machine's monitor may take the card out.
+ * EDU_BITS says how many address bits the card has; EDU_MEANS=bounce|iommu that frames lie where it does not reach by itself, and
+ * why they are reached all the same; EDU_UNPLUG=1 that the machine's monitor may take the card out.
  */
 #include <dirent.h>
 #include <linux/sync_file.h>
@@ -381,7 +381,8 @@ static int card_comes_back(void)
 }
 
 /* A transfer runs and somebody waits for it; then the card goes, in the way that is given, and comes back. */
-static void card_goes(struct __test_metadata *_metadata, FIXTURE_DATA(edu) *self, int (*take)(const char *), int (*bring)(const char *))
+static void card_goes(struct __test_metadata *_metadata, FIXTURE_DATA(edu) *self, int (*take)(const char *),
+		      int (*bring)(const char *))
 {
 	char address[64];
 	pthread_t thread;
@@ -517,7 +518,10 @@ TEST_F(edu, unbound_in_every_order_with_closing)
 
 /* ---- buffers of others -------------------------------------------------------------------------------------------------- */
 
-/* Where the card reaches all memory. The sample driver takes any dma-buf: what vgem exports goes to the card and comes back in a frame. */
+/*
+ * Where the card reaches all memory. The sample driver takes any dma-buf: what vgem exports goes to the card and comes back in a
+ * frame.
+ */
 TEST(an_object_of_vgem_goes_through_the_card_into_a_frame)
 {
 	struct drm_mode_create_dumb arg = { .width = 32, .height = 32, .bpp = 32 };

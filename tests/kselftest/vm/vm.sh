@@ -114,6 +114,8 @@ exec 3<>"$work/monitor"
 {
 	timeout -k 5 "$limit" qemu-system-x86_64 "$@" <&3 >"$work/monitor.log" 2>&1 || echo $? >"$work/status"
 	[ ! -e "$work/status" ] || cat "$work/monitor.log"
+	# If QEMU did not come as far as the console, somebody still waits for it to be opened.
+	: <>"$work/console"
 } &
 while IFS= read -r line; do
 	line=${line//$'\r'/}
