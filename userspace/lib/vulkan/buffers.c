@@ -70,7 +70,7 @@ static int jobs_create(struct gpu *gpu)
 	return err;
 }
 
-void gpu_layout(const struct lineup_gpus *gpus, uint32_t probes, uint32_t k, struct gpu_layout *layout)
+void lineup_gpu_layout(const struct lineup_gpus *gpus, uint32_t probes, uint32_t k, struct gpu_layout *layout)
 {
 	uint64_t cap = gpus->ctx->gpu_test.cap, at = 0;
 
@@ -100,7 +100,7 @@ void gpu_layout(const struct lineup_gpus *gpus, uint32_t probes, uint32_t k, str
 	layout->size = at;
 }
 
-int gpu_buffers_create(struct gpu *gpu)
+int lineup_gpu_buffers_create(struct gpu *gpu)
 {
 	struct lineup_gpus *gpus = gpu->gpus;
 	struct lineup_vk_device *device = gpu->device;
@@ -108,7 +108,7 @@ int gpu_buffers_create(struct gpu *gpu)
 	uint64_t list, lists, answer;
 	int err;
 
-	gpu_layout(gpus, gpus->probes_max, gpus->setup.k_max, &most);
+	lineup_gpu_layout(gpus, gpus->probes_max, gpus->setup.k_max, &most);
 	list = most.cap * sizeof(struct gpu_entry);
 	lists = list > GPU_FETCH_BYTES ? list : GPU_FETCH_BYTES;
 	if (lists > list * most.probes)
@@ -168,7 +168,7 @@ static int arena_create(struct gpu *gpu, uint32_t *first)
 	return err == -ENOMEM ? 0 : err; /* these rows pass through instead */
 }
 
-int gpu_arenas_create(struct gpu *gpu)
+int lineup_gpu_arenas_create(struct gpu *gpu)
 {
 	struct lineup_gpus *gpus = gpu->gpus;
 	uint32_t first = 0;
@@ -221,7 +221,7 @@ static int ring_move(struct gpu *gpu)
 	return err;
 }
 
-int gpu_ring_create(struct gpu *gpu)
+int lineup_gpu_ring_create(struct gpu *gpu)
 {
 	struct lineup_gpus *gpus = gpu->gpus;
 	const char *how = "copied";
@@ -249,7 +249,7 @@ int gpu_ring_create(struct gpu *gpu)
 	return 0;
 }
 
-void gpu_buffers_destroy(struct gpu *gpu)
+void lineup_gpu_buffers_destroy(struct gpu *gpu)
 {
 	struct lineup_vk_device *device = gpu->device;
 

@@ -13,7 +13,7 @@ static uint32_t rows_max(const struct gpu *gpu, uint64_t rows)
 	return limit && rows > limit ? limit : (uint32_t)rows;
 }
 
-void gpu_chunks_begin(struct gpu *gpu)
+void lineup_gpu_chunks_begin(struct gpu *gpu)
 {
 	gpu->seen = 0;
 	gpu->overflows = 0;
@@ -69,13 +69,13 @@ static int record_rows(struct gpu *gpu, const struct gpu_job *job, uint64_t firs
 	int err = 0;
 
 	while (!err && rows) {
-		err = gpu_record(gpu, &commands);
+		err = lineup_gpu_record(gpu, &commands);
 		if (err)
 			return err;
 		limit = (uint64_t)(gpu->rate[gpu->layout.probes <= LINEUP_GPU_GEMV_PROBES] * GPU_SUBMISSION_MS);
 		fit = limit > gpu->open->products ? (limit - gpu->open->products) / per_row : 0;
 		if (fit < GPU_DISPATCH_ROWS_MIN && gpu->open->products) {
-			err = gpu_submit(gpu, &value);
+			err = lineup_gpu_submit(gpu, &value);
 			continue;
 		}
 		fit = fit < GPU_DISPATCH_ROWS_MIN ? GPU_DISPATCH_ROWS_MIN : fit;
@@ -111,7 +111,7 @@ static int record_chunk(struct gpu *gpu, const struct gpu_job *job, uint64_t fir
 	int err = record_rows(gpu, job, first, rows);
 
 	if (!err)
-		err = gpu_record(gpu, &commands);
+		err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
 	lineup_vk_barrier(gpu->device, commands);
@@ -128,7 +128,7 @@ static uint64_t flag_bytes(uint32_t flag)
 static int clear_flags(struct gpu *gpu, uint32_t first)
 {
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 
 	if (err)
 		return err;
@@ -140,7 +140,7 @@ static int clear_flags(struct gpu *gpu, uint32_t first)
 static int copy_flags(struct gpu *gpu, uint32_t first)
 {
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 
 	if (!err)
 		lineup_vk_copy(gpu->device, commands, &gpu->state, gpu->layout.overflow + flag_bytes(first), &gpu->flags,
@@ -165,12 +165,12 @@ static int scan_and_wait(struct gpu *gpu, const struct gpu_job *job, uint64_t fi
 	if (!err)
 		err = copy_flags(gpu, flag);
 	if (!err)
-		err = gpu_record(gpu, &commands);
+		err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
-	gpu_kept_copy(gpu, commands);
+	lineup_gpu_kept_copy(gpu, commands);
 	lineup_vk_barrier(gpu->device, commands);
-	err = gpu_submit_and_wait(gpu);
+	err = lineup_gpu_submit_and_wait(gpu);
 	*overflow = !err && overflowed(gpu, flag);
 	return err;
 }
@@ -183,15 +183,15 @@ static int rescan(struct gpu *gpu, const struct gpu_job *job, const struct gpu_c
 {
 	uint64_t first = chunk->row_first, end = first + chunk->rows, step = (chunk->rows + 1) / 2;
 	uint32_t cap = gpu->layout.cap;
-	int err = gpu_kept_fetch(gpu);
+	int err = lineup_gpu_kept_fetch(gpu);
 
 	gpu->overflows++;
 	while (!err && first < end) {
 		uint64_t rows = end - first < step ? end - first : step;
 		bool overflow;
 
-		if (gpu_kept_most(gpu) > cap / 2)
-			err = gpu_drain(gpu);
+		if (lineup_gpu_kept_most(gpu) > cap / 2)
+			err = lineup_gpu_drain(gpu);
 		if (!err)
 			err = scan_and_wait(gpu, job, first, rows, &overflow);
 		if (err)
@@ -211,12 +211,12 @@ static int rescan(struct gpu *gpu, const struct gpu_job *job, const struct gpu_c
 	return err;
 }
 
-int gpu_job_settle(struct gpu *gpu, struct gpu_job *job)
+int lineup_gpu_job_settle(struct gpu *gpu, struct gpu_job *job)
 {
 	int err = 0;
 
 	if (job->value)
-		err = gpu_wait(gpu, &gpu->device->compute, job->value);
+		err = lineup_gpu_wait(gpu, &gpu->device->compute, job->value);
 	job->value = 0;
 	for (uint32_t i = 0; !err && i < job->chunk_count; i++)
 		if (overflowed(gpu, job->index * GPU_JOB_CHUNKS + i))
@@ -225,10 +225,10 @@ int gpu_job_settle(struct gpu *gpu, struct gpu_job *job)
 	return err;
 }
 
-int gpu_job_get(struct gpu *gpu, struct gpu_job **out)
+int lineup_gpu_job_get(struct gpu *gpu, struct gpu_job **out)
 {
 	struct gpu_job *job = &gpu->jobs[gpu->job_next];
-	int err = gpu_job_settle(gpu, job);
+	int err = lineup_gpu_job_settle(gpu, job);
 
 	if (err)
 		return err;
@@ -242,7 +242,7 @@ int gpu_job_get(struct gpu *gpu, struct gpu_job **out)
 	return 0;
 }
 
-int gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t end, uint64_t *done)
+int lineup_gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t end, uint64_t *done)
 {
 	uint32_t flags = job->index * GPU_JOB_CHUNKS;
 	struct lineup_vk_commands *commands;
@@ -260,9 +260,9 @@ int gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t 
 	if (!err)
 		err = copy_flags(gpu, flags);
 	if (!err)
-		err = gpu_record(gpu, &commands);
+		err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit(gpu, &job->value);
+	return lineup_gpu_submit(gpu, &job->value);
 }

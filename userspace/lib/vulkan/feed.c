@@ -39,7 +39,7 @@ static void *releaser_main(void *arg)
 		job = gpu->copies[gpu->copies_head % GPU_JOBS];
 		pthread_mutex_unlock(&gpu->mutex);
 		/* On failure as well: a lost device only reads from the ring, and what it reads is of no account. */
-		gpu_wait(gpu, job->copy_queue, job->copy_value);
+		lineup_gpu_wait(gpu, job->copy_queue, job->copy_value);
 		release(gpu, job->blocks, job->block_count);
 		pthread_mutex_lock(&gpu->mutex);
 		gpu->copies_head++;
@@ -89,7 +89,7 @@ static uint32_t batch_blocks_max(const struct gpu *gpu, const struct lineup_segm
 static int batch_begin(struct gpu *gpu, const struct lineup_piece *piece)
 {
 	struct gpu_job *job;
-	int err = gpu_job_get(gpu, &job);
+	int err = lineup_gpu_job_get(gpu, &job);
 
 	if (!err)
 		err = lineup_vk_begin(gpu->device, &job->copies);
@@ -162,7 +162,7 @@ static int record_unpack(struct gpu *gpu, struct gpu_job *job)
 	const struct lineup_segment *segment = segment_of(gpu, job->piece);
 	uint32_t dim = segment->shape.dim;
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 	struct gpu_unpack unpack = {
 		.blocks = job->raw.address,
 		.deleted = segment->deleted ? job->upload.address : 0,
@@ -219,11 +219,11 @@ static int batch_flush(struct gpu *gpu)
 	first = job->unpack_first;
 	end = first + job->batch_rows;
 	if (!err && gpu->gpus->pass.load_only)
-		return gpu_submit(gpu, &job->value);
+		return lineup_gpu_submit(gpu, &job->value);
 	while (!err && first < end) {
-		err = gpu_job_scan(gpu, job, first, end, &first);
+		err = lineup_gpu_job_scan(gpu, job, first, end, &first);
 		if (!err && first < end)
-			err = gpu_job_settle(gpu, job);
+			err = lineup_gpu_job_settle(gpu, job);
 	}
 	return err;
 }
@@ -256,14 +256,14 @@ static int scan_kept(struct gpu *gpu, const struct lineup_piece *piece)
 	while (!err && first < piece->rows && !atomic_load(&gpu->gpus->error)) {
 		struct gpu_job *job;
 
-		err = gpu_job_get(gpu, &job);
+		err = lineup_gpu_job_get(gpu, &job);
 		if (err)
 			return err;
 		job->piece = piece;
 		job->base = state_of(gpu, piece)->address;
 		job->base_rows = piece->rows;
 		job->row_base = piece->row_base;
-		err = gpu_job_scan(gpu, job, first, piece->rows, &first);
+		err = lineup_gpu_job_scan(gpu, job, first, piece->rows, &first);
 	}
 	return err;
 }
@@ -318,7 +318,7 @@ static int settle_all(struct gpu *gpu)
 	int err = 0;
 
 	for (uint32_t i = 0; !err && i < GPU_JOBS; i++)
-		err = gpu_job_settle(gpu, &gpu->jobs[(gpu->job_next + i) % GPU_JOBS]);
+		err = lineup_gpu_job_settle(gpu, &gpu->jobs[(gpu->job_next + i) % GPU_JOBS]);
 	return err;
 }
 
@@ -328,9 +328,9 @@ static int run_pass(struct gpu *gpu)
 	struct lineup_stream_block block;
 	int err = 0;
 
-	gpu_chunks_begin(gpu);
+	lineup_gpu_chunks_begin(gpu);
 	if (!gpus->pass.load_only)
-		err = gpu_probes_upload(gpu);
+		err = lineup_gpu_probes_upload(gpu);
 	for (uint32_t i = 0; !err && !gpus->pass.load_only && i < gpus->place.count; i++)
 		if (gpus->place.pieces[i].device == gpu->index && gpus->pieces[i].full)
 			err = scan_kept(gpu, &gpus->place.pieces[i]);
@@ -351,7 +351,7 @@ static int run_pass(struct gpu *gpu)
 	if (!err)
 		err = settle_all(gpu);
 	if (!err && !gpus->pass.load_only)
-		err = gpu_answer_fetch(gpu);
+		err = lineup_gpu_answer_fetch(gpu);
 	return err;
 }
 
@@ -363,7 +363,7 @@ static void clean_up(struct gpu *gpu)
 	gpu->batch = NULL;
 	gpu->after = NULL;
 	gpu->open = NULL; /* what was recorded is of no use */
-	gpu_wait(gpu, &gpu->device->compute, gpu->device->compute.submitted);
+	lineup_gpu_wait(gpu, &gpu->device->compute, gpu->device->compute.submitted);
 	pthread_mutex_lock(&gpu->mutex);
 	while (gpu->copies_head != gpu->copies_tail)
 		pthread_cond_wait(&gpu->changed, &gpu->mutex);
@@ -379,7 +379,7 @@ static void clean_up(struct gpu *gpu)
 	pthread_mutex_unlock(&gpu->mutex);
 }
 
-int gpu_fault(struct gpu *gpu, int err)
+int lineup_gpu_fault(struct gpu *gpu, int err)
 {
 	if (!err || err == -ENODEV || gpu->host_error)
 		return err;
@@ -401,7 +401,7 @@ static void *worker_main(void *arg)
 		if (gpu->stop)
 			break;
 		pthread_mutex_unlock(&gpu->mutex);
-		err = gpu_fault(gpu, run_pass(gpu));
+		err = lineup_gpu_fault(gpu, run_pass(gpu));
 		if (err) /* feed() takes no more blocks */
 			atomic_compare_exchange_strong(&gpu->gpus->error, &none, err);
 		clean_up(gpu);
@@ -433,7 +433,7 @@ int lineup_gpus_feed(struct lineup_gpus *gpus, const struct lineup_stream_block 
 	return err;
 }
 
-int gpu_threads_start(struct gpu *gpu)
+int lineup_gpu_threads_start(struct gpu *gpu)
 {
 	sigset_t all, before;
 	int err;
@@ -451,7 +451,7 @@ int gpu_threads_start(struct gpu *gpu)
 				 strerror(-err)) : 0;
 }
 
-void gpu_threads_stop(struct gpu *gpu)
+void lineup_gpu_threads_stop(struct gpu *gpu)
 {
 	pthread_mutex_lock(&gpu->mutex);
 	gpu->stop = true;

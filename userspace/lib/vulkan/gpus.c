@@ -85,7 +85,7 @@ static int place_rows(struct lineup_gpus *gpus)
 		gpus->pieces = calloc(gpus->place.count + 1, sizeof(*gpus->pieces));
 	if (err || !gpus->pieces)
 		return lineup_fail(gpus->ctx, -ENOMEM, "vulkan: no memory for %u pieces", gpus->place.count);
-	gpu_layout(gpus, 1, gpus->setup.k_max, &one);
+	lineup_gpu_layout(gpus, 1, gpus->setup.k_max, &one);
 	list = one.cap * sizeof(struct gpu_entry) + one.slot_count * sizeof(uint32_t);
 	fit = GPU_LISTS_BYTES_MAX / list;
 	gpus->probes_max = fit < gpus->setup.probes_max ? (uint32_t)fit : gpus->setup.probes_max;
@@ -129,13 +129,13 @@ static int attach_all(struct lineup_gpus *gpus)
 
 		gpu->ring_slots = gpus->ring.slot_count;
 		gpu->pending = calloc(gpu->ring_slots + 1, sizeof(*gpu->pending));
-		err = gpu->pending ? gpu_buffers_create(gpu) : lineup_fail(gpus->ctx, -ENOMEM, "vulkan: no memory");
+		err = gpu->pending ? lineup_gpu_buffers_create(gpu) : lineup_fail(gpus->ctx, -ENOMEM, "vulkan: no memory");
 		if (!err)
-			err = gpu_ring_create(gpu);
+			err = lineup_gpu_ring_create(gpu);
 		if (!err)
-			err = gpu_arenas_create(gpu);
+			err = lineup_gpu_arenas_create(gpu);
 		if (!err)
-			err = gpu_threads_start(gpu);
+			err = lineup_gpu_threads_start(gpu);
 	}
 	gpus->broken = err != 0;
 	return err;
@@ -166,7 +166,7 @@ static void leave_behind(struct gpu *gpu)
 
 static void close_device(struct gpu *gpu)
 {
-	gpu_threads_stop(gpu);
+	lineup_gpu_threads_stop(gpu);
 	free(gpu->pending);
 	gpu->pending = NULL;
 	if (gpu->device && atomic_load(&gpu->hung)) {
@@ -174,7 +174,7 @@ static void close_device(struct gpu *gpu)
 	} else if (gpu->device) {
 		/* Also if it is lost: Vulkan promises that this returns, and only then is the memory nobody's. */
 		gpu->device->api.DeviceWaitIdle(gpu->device->device);
-		gpu_buffers_destroy(gpu);
+		lineup_gpu_buffers_destroy(gpu);
 		lineup_vk_kernels_destroy(gpu->kernels);
 		lineup_vk_close(gpu->device);
 	}
@@ -253,7 +253,7 @@ void lineup_gpus_destroy(struct lineup_gpus *gpus)
 
 int lineup_gpus_recover(struct lineup_gpus *gpus)
 {
-	uint64_t now = gpu_now_ns(), before = gpus->lost_ns;
+	uint64_t now = lineup_gpu_now_ns(), before = gpus->lost_ns;
 
 	gpus->lost_ns = now;
 	gpus->broken = true;
@@ -327,7 +327,7 @@ int lineup_gpus_begin(struct lineup_gpus *gpus, const struct lineup_gpus_pass *p
 		gpu->bytes_uploaded = 0;
 		gpu->survivors = 0;
 		if (!pass->load_only)
-			gpu_layout(gpus, pass->probes->count, pass->k, &gpu->layout);
+			lineup_gpu_layout(gpus, pass->probes->count, pass->k, &gpu->layout);
 	}
 	number_blocks(gpus);
 	for (uint32_t i = 0; i < gpus->count; i++) {
@@ -363,13 +363,13 @@ int lineup_gpus_finish(struct lineup_gpus *gpus, struct lineup_pool *pool)
 	if (!err && !complete)
 		err = -ECANCELED;
 	for (uint32_t i = 0; !err && !gpus->pass.load_only && i < gpus->count; i++)
-		err = gpu_fault(&gpus->gpu[i], gpu_deliver(&gpus->gpu[i], pool));
+		err = lineup_gpu_fault(&gpus->gpu[i], lineup_gpu_deliver(&gpus->gpu[i], pool));
 	for (uint32_t i = 0; !err && i < gpus->place.count; i++)
 		if (gpus->place.pieces[i].kept && gpus->pieces[i].arrived == gpus->place.pieces[i].block_count)
 			gpus->pieces[i].full = true;
 	/* What cannot be erased is on a device that is lost, whose memory nobody can read. */
 	for (uint32_t i = 0; !gpus->pass.load_only && i < gpus->count; i++)
-		gpus->broken = gpu_probes_erase(&gpus->gpu[i]) || gpus->broken;
+		gpus->broken = lineup_gpu_probes_erase(&gpus->gpu[i]) || gpus->broken;
 	gpus->broken = gpus->broken || err == -ENODEV;
 	return err;
 }

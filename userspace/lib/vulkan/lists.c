@@ -35,7 +35,7 @@ static uint32_t *answer_kept(const struct gpu *gpu)
 	return gpu->answer.map;
 }
 
-void gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands)
+void lineup_gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands)
 {
 	const struct gpu_layout *l = &gpu->layout;
 
@@ -45,19 +45,19 @@ void gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands)
 		       l->probes * sizeof(struct gpu_probe));
 }
 
-int gpu_kept_fetch(struct gpu *gpu)
+int lineup_gpu_kept_fetch(struct gpu *gpu)
 {
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 
 	if (err)
 		return err;
-	gpu_kept_copy(gpu, commands);
+	lineup_gpu_kept_copy(gpu, commands);
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit_and_wait(gpu);
+	return lineup_gpu_submit_and_wait(gpu);
 }
 
-uint32_t gpu_kept_most(const struct gpu *gpu)
+uint32_t lineup_gpu_kept_most(const struct gpu *gpu)
 {
 	uint32_t most = 0;
 
@@ -91,7 +91,7 @@ static void write_probe(const struct gpu *gpu, uint32_t p)
 	};
 }
 
-int gpu_probes_upload(struct gpu *gpu)
+int lineup_gpu_probes_upload(struct gpu *gpu)
 {
 	const struct gpu_layout *l = &gpu->layout;
 	struct lineup_vk_commands *commands;
@@ -100,16 +100,16 @@ int gpu_probes_upload(struct gpu *gpu)
 
 	for (uint32_t p = 0; p < l->probes; p++)
 		write_probe(gpu, p);
-	err = gpu_record(gpu, &commands);
+	err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
 	lineup_vk_copy(gpu->device, commands, &gpu->upload, 0, &gpu->state, 0, l->counts);
 	lineup_vk_fill(gpu->device, commands, &gpu->state, l->counts, l->size - l->counts, 0);
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit(gpu, &value);
+	return lineup_gpu_submit(gpu, &value);
 }
 
-int gpu_probes_erase(struct gpu *gpu)
+int lineup_gpu_probes_erase(struct gpu *gpu)
 {
 	const struct gpu_layout *l = &gpu->layout;
 	struct lineup_vk_commands *commands;
@@ -119,26 +119,26 @@ int gpu_probes_erase(struct gpu *gpu)
 	explicit_bzero(gpu->answer.map, gpu->answer_used);
 	gpu->answer_used = 0;
 	memset(gpu->lists, 0, l->probes * sizeof(*gpu->lists));
-	err = gpu_record(gpu, &commands);
+	err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
 	lineup_vk_fill(gpu->device, commands, &gpu->state, 0, l->size, 0);
 	lineup_vk_fill(gpu->device, commands, &gpu->entries, 0, (uint64_t)l->probes * l->cap * sizeof(struct gpu_entry), 0);
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit_and_wait(gpu);
+	return lineup_gpu_submit_and_wait(gpu);
 }
 
 /* ---- survivors ---- */
 
-int gpu_answer_fetch(struct gpu *gpu)
+int lineup_gpu_answer_fetch(struct gpu *gpu)
 {
 	uint64_t list = gpu->layout.cap * sizeof(struct gpu_entry), all = list * gpu->layout.probes;
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 
 	if (err)
 		return err;
-	gpu_kept_copy(gpu, commands);
+	lineup_gpu_kept_copy(gpu, commands);
 	gpu->lists_there = answer_lists(gpu) + all <= gpu->answer.size;
 	if (gpu->lists_there) {
 		lineup_vk_copy(gpu->device, commands, &gpu->entries, 0, &gpu->answer, answer_lists(gpu), all);
@@ -147,7 +147,7 @@ int gpu_answer_fetch(struct gpu *gpu)
 			gpu->lists[p].offset = answer_lists(gpu) + p * list;
 	}
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit_and_wait(gpu);
+	return lineup_gpu_submit_and_wait(gpu);
 }
 
 /* Brings the lists of probes [*@first, ...) as far as there is room for them; *@first: the probe after. The queue is idle then. */
@@ -155,7 +155,7 @@ static int fetch(struct gpu *gpu, uint32_t *first)
 {
 	uint64_t at = answer_lists(gpu);
 	struct lineup_vk_commands *commands;
-	int err = gpu_record(gpu, &commands);
+	int err = lineup_gpu_record(gpu, &commands);
 
 	if (err)
 		return err;
@@ -173,7 +173,7 @@ static int fetch(struct gpu *gpu, uint32_t *first)
 	}
 	gpu->answer_used = at > gpu->answer_used ? at : gpu->answer_used;
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit_and_wait(gpu);
+	return lineup_gpu_submit_and_wait(gpu);
 }
 
 static int by_row(const void *a, const void *b)
@@ -224,7 +224,7 @@ static int hand_out(struct gpu *gpu, uint32_t thread, uint32_t p)
 /* More entries than a list holds cannot be: what counts them is broken. */
 static int check_kept(struct gpu *gpu)
 {
-	return gpu_kept_most(gpu) > gpu->layout.cap ? implausible(gpu) : 0;
+	return lineup_gpu_kept_most(gpu) > gpu->layout.cap ? implausible(gpu) : 0;
 }
 
 static void raise_thresholds(struct gpu *gpu)
@@ -238,7 +238,7 @@ static void raise_thresholds(struct gpu *gpu)
 	}
 }
 
-int gpu_drain(struct gpu *gpu)
+int lineup_gpu_drain(struct gpu *gpu)
 {
 	const struct gpu_layout *l = &gpu->layout;
 	struct lineup_vk_commands *commands;
@@ -261,14 +261,14 @@ int gpu_drain(struct gpu *gpu)
 		return err;
 	raise_thresholds(gpu);
 	memset(answer_kept(gpu), 0, l->probes * sizeof(uint32_t));
-	err = gpu_record(gpu, &commands);
+	err = lineup_gpu_record(gpu, &commands);
 	if (err)
 		return err;
 	lineup_vk_copy(gpu->device, commands, &gpu->upload, l->params, &gpu->state, l->params,
 		       l->probes * sizeof(struct gpu_probe));
 	lineup_vk_fill(gpu->device, commands, &gpu->state, l->counts, l->slots - l->counts, 0);
 	lineup_vk_barrier(gpu->device, commands);
-	return gpu_submit_and_wait(gpu);
+	return lineup_gpu_submit_and_wait(gpu);
 }
 
 struct delivery {
@@ -291,7 +291,7 @@ static void deliver_thread(void *arg, uint32_t thread)
 	}
 }
 
-int gpu_deliver(struct gpu *gpu, struct lineup_pool *pool)
+int lineup_gpu_deliver(struct gpu *gpu, struct lineup_pool *pool)
 {
 	struct delivery d = { .gpu = gpu };
 	uint32_t next = 0;

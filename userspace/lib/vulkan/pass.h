@@ -187,63 +187,63 @@ struct lineup_gpus {
 
 /* buffers.c */
 
-void gpu_layout(const struct lineup_gpus *gpus, uint32_t probes, uint32_t k, struct gpu_layout *layout);
+void lineup_gpu_layout(const struct lineup_gpus *gpus, uint32_t probes, uint32_t k, struct gpu_layout *layout);
 /* All that a device's passes need besides kept pieces; gpus->place is known. Logs. */
-int gpu_buffers_create(struct gpu *gpu);
+int lineup_gpu_buffers_create(struct gpu *gpu);
 /* Memory for the pieces that are to be kept, as far as there is any. Logs. */
-int gpu_arenas_create(struct gpu *gpu);
+int lineup_gpu_arenas_create(struct gpu *gpu);
 /* How blocks get from the stream's ring to this device. Logs. */
-int gpu_ring_create(struct gpu *gpu);
-void gpu_buffers_destroy(struct gpu *gpu);
+int lineup_gpu_ring_create(struct gpu *gpu);
+void lineup_gpu_buffers_destroy(struct gpu *gpu);
 
 /* work.c: by the worker */
 
-uint64_t gpu_now_ns(void);
+uint64_t lineup_gpu_now_ns(void);
 
 /* The submission that is being recorded, begun if there is none. */
-int gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands);
+int lineup_gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands);
 /* Submits what was recorded, if anything; *@value: what the compute timeline reaches then. */
-int gpu_submit(struct gpu *gpu, uint64_t *value);
-int gpu_submit_and_wait(struct gpu *gpu);
+int lineup_gpu_submit(struct gpu *gpu, uint64_t *value);
+int lineup_gpu_submit_and_wait(struct gpu *gpu);
 /* Waits, however long, with an eye on devices that do not answer. Any thread. */
-int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value);
+int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value);
 
 /* chunks.c: by the worker */
 
-void gpu_chunks_begin(struct gpu *gpu); /* a pass */
+void lineup_gpu_chunks_begin(struct gpu *gpu); /* a pass */
 /* The next job, its buffers free and what it did settled. */
-int gpu_job_get(struct gpu *gpu, struct gpu_job **job);
+int lineup_gpu_job_get(struct gpu *gpu, struct gpu_job **job);
 /*
  * Scans the rows [@first, @end) of @job's, recorded in chunks and submitted. *@done: where it stopped, because a job holds no
  * more chunks; settle it and go on, or go on with the next job where the rows stay.
  */
-int gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t end, uint64_t *done);
+int lineup_gpu_job_scan(struct gpu *gpu, struct gpu_job *job, uint64_t first, uint64_t end, uint64_t *done);
 /* Waits for all of @job's work, scans again what overflowed: no row of it is needed any more. */
-int gpu_job_settle(struct gpu *gpu, struct gpu_job *job);
+int lineup_gpu_job_settle(struct gpu *gpu, struct gpu_job *job);
 
 /* lists.c */
 
-int gpu_probes_upload(struct gpu *gpu);
-int gpu_probes_erase(struct gpu *gpu);
+int lineup_gpu_probes_upload(struct gpu *gpu);
+int lineup_gpu_probes_erase(struct gpu *gpu);
 /* Brings kept counts and thresholds to gpu->answer: recorded, or at once. */
-void gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands);
-int gpu_kept_fetch(struct gpu *gpu);
+void lineup_gpu_kept_copy(struct gpu *gpu, struct lineup_vk_commands *commands);
+int lineup_gpu_kept_fetch(struct gpu *gpu);
 /* Likewise, with the lists if they are few enough to come whole: one wait less. For gpu_deliver. */
-int gpu_answer_fetch(struct gpu *gpu);
-uint32_t gpu_kept_most(const struct gpu *gpu); /* as they came back last */
+int lineup_gpu_answer_fetch(struct gpu *gpu);
+uint32_t lineup_gpu_kept_most(const struct gpu *gpu); /* as they came back last */
 /*
  * Hands all lists to the host in the worker's thread, empties them, and raises the device's thresholds by what the host knows
  * then. Kept counts are there.
  */
-int gpu_drain(struct gpu *gpu);
+int lineup_gpu_drain(struct gpu *gpu);
 /* Hands all lists to the host by the threads of @pool. Kept counts are there. */
-int gpu_deliver(struct gpu *gpu, struct lineup_pool *pool);
+int lineup_gpu_deliver(struct gpu *gpu, struct lineup_pool *pool);
 
 /* feed.c */
 
 /* What @err, if any, is to the pass: -ENODEV (logged) if it is the device's. */
-int gpu_fault(struct gpu *gpu, int err);
-int gpu_threads_start(struct gpu *gpu);
-void gpu_threads_stop(struct gpu *gpu);
+int lineup_gpu_fault(struct gpu *gpu, int err);
+int lineup_gpu_threads_start(struct gpu *gpu);
+void lineup_gpu_threads_stop(struct gpu *gpu);
 
 #endif

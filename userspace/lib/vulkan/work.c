@@ -8,7 +8,7 @@ enum { NS_MS = 1000000, MEASURE_NS_MIN = 2 * NS_MS };
 
 static const uint64_t second_ns = 1000000000;
 
-uint64_t gpu_now_ns(void)
+uint64_t lineup_gpu_now_ns(void)
 {
 	struct timespec t;
 
@@ -16,7 +16,7 @@ uint64_t gpu_now_ns(void)
 	return (uint64_t)t.tv_sec * second_ns + (uint64_t)t.tv_nsec;
 }
 
-int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value)
+int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value)
 {
 	uint64_t silence_ns = gpu->gpus->ctx->gpu_test.silence_ms * (uint64_t)NS_MS, waited_ns = 0;
 	int err = -ETIMEDOUT;
@@ -41,7 +41,7 @@ int gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t valu
 static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited)
 {
 	double *rate = &gpu->rate[gpu->layout.probes <= LINEUP_GPU_GEMV_PROBES];
-	uint64_t now = gpu_now_ns(), begun = s->begun_ns;
+	uint64_t now = lineup_gpu_now_ns(), begun = s->begun_ns;
 	double took, seen;
 
 	if (waited && gpu->finished_ns > begun)
@@ -65,14 +65,14 @@ static int submission_wait(struct gpu *gpu, struct gpu_submission *s)
 	err = lineup_vk_wait(gpu->device, &gpu->device->compute, s->value, 0);
 	waited = err == -ETIMEDOUT;
 	if (waited)
-		err = gpu_wait(gpu, &gpu->device->compute, s->value);
+		err = lineup_gpu_wait(gpu, &gpu->device->compute, s->value);
 	if (!err)
 		measure(gpu, s, waited);
 	s->value = 0;
 	return err;
 }
 
-int gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands)
+int lineup_gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands)
 {
 	struct gpu_submission *s = &gpu->submissions[gpu->submission_next];
 	int err;
@@ -92,7 +92,7 @@ int gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands)
 	return 0;
 }
 
-int gpu_submit(struct gpu *gpu, uint64_t *value)
+int lineup_gpu_submit(struct gpu *gpu, uint64_t *value)
 {
 	struct gpu_submission *s = gpu->open;
 	int err;
@@ -107,18 +107,18 @@ int gpu_submit(struct gpu *gpu, uint64_t *value)
 		s->value = 0;
 		return err;
 	}
-	s->begun_ns = gpu_now_ns();
+	s->begun_ns = lineup_gpu_now_ns();
 	*value = s->value;
 	return 0;
 }
 
-int gpu_submit_and_wait(struct gpu *gpu)
+int lineup_gpu_submit_and_wait(struct gpu *gpu)
 {
 	struct gpu_submission *s = gpu->open;
 	uint64_t value;
-	int err = gpu_submit(gpu, &value);
+	int err = lineup_gpu_submit(gpu, &value);
 
 	if (err)
 		return err;
-	return s ? submission_wait(gpu, s) : gpu_wait(gpu, &gpu->device->compute, value);
+	return s ? submission_wait(gpu, s) : lineup_gpu_wait(gpu, &gpu->device->compute, value);
 }
