@@ -28,7 +28,7 @@ static struct fake_plan {
 	uint64_t memory;           /* of a device; 0: plenty */
 	uint32_t devices;          /* that "select" gives */
 	atomic_bool silent;        /* waits never end, though the work does */
-	uint32_t late_us;          /* at most, before a submission runs */
+	atomic_uint late_us;          /* at most, before a submission runs */
 	atomic_int submits_left;   /* until the device is lost; negative: never */
 	atomic_int opens_left;     /* that succeed; negative: all */
 	atomic_int lost;           /* devices that were */
@@ -247,6 +247,7 @@ static void *fake_queue_main(void *arg)
 	pthread_mutex_lock(&q->mutex);
 	for (;;) {
 		struct fake_submission s;
+		uint32_t late_us;
 
 		while (!q->stop && q->done == q->submitted)
 			pthread_cond_wait(&q->changed, &q->mutex);
@@ -255,8 +256,9 @@ static void *fake_queue_main(void *arg)
 		s = q->pending[q->done % FAKE_PENDING_MAX];
 		pthread_mutex_unlock(&q->mutex);
 		q->random = q->random * 6364136223846793005u + 1442695040888963407u;
-		if (fake.late_us)
-			usleep((useconds_t)(q->random >> 40) % fake.late_us);
+		late_us = atomic_load(&fake.late_us); /* a device that was left behind may outlive its test */
+		if (late_us)
+			usleep((useconds_t)(q->random >> 40) % late_us);
 		if (s.after)
 			fake_await(s.after, s.after_value);
 		for (uint32_t i = 0; i < s.recording->count; i++)
