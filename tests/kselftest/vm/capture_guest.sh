@@ -120,7 +120,7 @@ the_sample_card_delivers_frames()
 a_plugin_that_crashes_costs_its_frames_only()
 {
 	printf '\001' >crash
-	lineup capture --deadline 60000 --wait 60 --device edu --extractor ./misbehave.so --search g --frames 3 --seed crash --format json >out 2>err
+	lineup capture --deadline 60000 --wait 60 --device edu --extractor ./misbehave.so --search g --frames 3 --seed crash --format json >out 2>err || { cat err; return 1; }
 	cat err
 	tail -n 1 out | grep -q '"captured":3,.*"failed":3,.*"crashed":3,.*"searched":0'
 	[ "$(grep -c 'signal 11' err)" = 1 ]
