@@ -32,6 +32,11 @@ static unsigned int segment_max(struct device *dev)
 	return max_t(unsigned int, min_t(size_t, bytes, UINT_MAX) & PAGE_MASK, PAGE_SIZE);
 }
 
+/*
+ * Of a revoked frame, too: it cannot be mapped, so nothing comes of it. Videobuf2 of Linux 6.12
+ * never lets go of a dma-buf whose attachment fails, only of one whose mapping fails; a frame
+ * queued after its revocation would be out for ever.
+ */
 static int frame_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *importer)
 {
 	struct lineup_frame *frame = dmabuf->priv;
@@ -44,23 +49,15 @@ static int frame_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *impor
 	err = sg_alloc_table_from_pages_segment(&attachment->table, frame->pages,
 						frame->pool->pages, 0, frame->pool->frame_bytes,
 						segment_max(importer->dev), GFP_KERNEL);
-	if (err)
-		goto free_attachment;
+	if (err) {
+		kfree(attachment);
+		return err;
+	}
 	mutex_lock(&frame->lock);
-	err = frame->revoked ? -ENODEV : 0;
-	if (!err)
-		list_add_tail(&attachment->node, &frame->attachments);
+	list_add_tail(&attachment->node, &frame->attachments);
 	mutex_unlock(&frame->lock);
-	if (err)
-		goto free_table;
 	importer->priv = attachment;
 	return 0;
-
-free_table:
-	sg_free_table(&attachment->table);
-free_attachment:
-	kfree(attachment);
-	return err;
 }
 
 static void frame_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *importer)

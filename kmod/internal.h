@@ -94,7 +94,7 @@ extern struct mutex lineup_pools_lock;
 extern struct list_head lineup_pools;
 
 struct lineup_pool *lineup_pool_create_as(const struct lineup_pool_create *args, u32 state);
-struct dma_buf *lineup_pool_get_with(struct lineup_pool *pool, u32 fd_flags);
+struct dma_buf *lineup_frame_get_with(struct lineup_pool *pool, u32 fd_flags);
 int lineup_pool_revoke_frame(struct lineup_pool *pool, u64 id);
 void lineup_frame_return(struct lineup_frame *frame);
 void lineup_pools_exit(void);

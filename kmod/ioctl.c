@@ -190,7 +190,7 @@ static int device_frame_get(struct file *file, const struct user_arg *user)
 		return -EINVAL;
 	if (!pool)
 		return -ENXIO;
-	dmabuf = lineup_pool_get(pool);
+	dmabuf = lineup_frame_get(pool);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
 	frame = dmabuf->priv;
@@ -360,7 +360,7 @@ static struct dma_buf *heap_frame(u64 bytes, u32 fd_flags)
 
 	if (IS_ERR(pool))
 		return ERR_CAST(pool);
-	dmabuf = lineup_pool_get_with(pool, fd_flags);
+	dmabuf = lineup_frame_get_with(pool, fd_flags);
 	lineup_pool_close(pool);
 	return dmabuf;
 }

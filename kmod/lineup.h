@@ -21,7 +21,7 @@
 struct lineup_pool;
 
 struct lineup_pool *lineup_pool_create(const struct lineup_pool_create *args);
-struct dma_buf *lineup_pool_get(struct lineup_pool *pool);
+struct dma_buf *lineup_frame_get(struct lineup_pool *pool);
 void lineup_pool_revoke(struct lineup_pool *pool);
 void lineup_pool_close(struct lineup_pool *pool);
 

@@ -360,8 +360,8 @@ static int frame_publish(struct lineup_frame *frame, struct dma_buf *dmabuf)
 	return is_over ? -ENODEV : 0;
 }
 
-/* The same as lineup_pool_get(), with the access mode that the dma-buf's descriptors will have. */
-struct dma_buf *lineup_pool_get_with(struct lineup_pool *pool, u32 fd_flags)
+/* The same as lineup_frame_get(), with the access mode that the dma-buf's descriptors will have. */
+struct dma_buf *lineup_frame_get_with(struct lineup_pool *pool, u32 fd_flags)
 {
 	struct lineup_frame *frame = frame_take(pool);
 	struct dma_buf *dmabuf;
@@ -391,7 +391,7 @@ struct dma_buf *lineup_pool_get_with(struct lineup_pool *pool, u32 fd_flags)
 }
 
 /**
- * lineup_pool_get() - take a free frame
+ * lineup_frame_get() - take a free frame
  * @pool: the pool
  *
  * Context: process context, may sleep.
@@ -399,11 +399,11 @@ struct dma_buf *lineup_pool_get_with(struct lineup_pool *pool, u32 fd_flags)
  * Return: the frame, which goes back to its pool with the last dma_buf_put(); ERR_PTR(-EAGAIN) if
  * none is free, ERR_PTR(-ENODEV) if the pool is revoked, or ERR_PTR(-ENOMEM).
  */
-struct dma_buf *lineup_pool_get(struct lineup_pool *pool)
+struct dma_buf *lineup_frame_get(struct lineup_pool *pool)
 {
-	return lineup_pool_get_with(pool, O_RDWR);
+	return lineup_frame_get_with(pool, O_RDWR);
 }
-EXPORT_SYMBOL_LINEUP(lineup_pool_get);
+EXPORT_SYMBOL_LINEUP(lineup_frame_get);
 
 /* ---- the end ---- */
 

@@ -55,9 +55,10 @@
  *
  *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the
  *     mapping. System calls that would have copied to or from it fail with -EFAULT;
- *   - new attachments, new DMA mappings, mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV. Drivers
- *     that fill buffers by CPU (vivid is one) get a mapping, but not of the frame: they read
- *     zeroes, and what they write goes nowhere. One that they had made before drains;
+ *   - mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV, and so does attaching a device anew, when
+ *     the attachment is mapped. Some drivers have an error of their own for it (VIDIOC_QBUF:
+ *     -EINVAL). Drivers that fill buffers by CPU (vivid is one) get a mapping, but not of the
+ *     frame: they read zeroes, and what they write goes nowhere. One made before drains;
  *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
  *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
  *     waits in poll() on the dma-buf wakes in the time the transfer takes;
@@ -283,7 +284,7 @@ struct lineup_pool_info {
 	__u32 pad;		/* [in] 0 */
 	char comm[16];		/* [out] the process's name then, NUL-terminated */
 	__u64 gets;		/* [out] frames given out */
-	__u64 returns;		/* [out] frames that came back */
+	__u64 returns;		/* [out] frames that were let go, held back ones included */
 	__u64 revokes;		/* [out] frames revoked */
 	__u64 sync_violations;	/* [out] */
 	__u64 reserved[4];
@@ -306,7 +307,7 @@ struct lineup_stats {
 	__u32 frames_held_back;		/* [out] now */
 	__u32 fences;			/* [out] made for drivers and not yet freed */
 	__u64 gets;			/* [out] frames given out */
-	__u64 returns;			/* [out] frames that came back */
+	__u64 returns;			/* [out] frames that were let go */
 	__u64 revokes;			/* [out] frames revoked */
 	__u64 bytes_wiped;		/* [out] */
 	__u64 refused_user;		/* [out] pools refused with -EDQUOT */
