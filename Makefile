@@ -142,6 +142,7 @@ help:
 	@echo 'make demo      install what building needs, build, enrol the bundled faces, search them'
 	@echo 'make check     install what testing needs, run all tests (tests/run.sh)'
 	@echo 'make unit      build and run the unit tests only'
+	@echo 'make check-kdebug   test the kernel module in a kernel with KASAN, lockdep and more, which is built first: half an hour or more'
 	@echo 'make bench     build and run `lineup bench`; BENCH_FLAGS="--n 1000000 --dim 512"'
 	@echo 'make bench-programs   build the programs of tests/bench; `make bench-peers` those that need other engines'
 	@echo 'make fuzz      run each fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS)); needs clang'
@@ -358,6 +359,11 @@ kmod-uninstall:
 	$(Q)rm -rf '$(DESTDIR)$(KMOD_DKMS)'
 	$(Q)[ -n '$(DESTDIR)' ] || depmod -a '$(KVER)'
 
+# ---- its tests in a kernel that checks itself ----
+
+check-kdebug:
+	$(Q)LINEUP_KDEBUG=all tests/run.sh kernel_tests_on_a_debug_kernel
+
 # ---- the end of it ----
 
 clean:
@@ -370,4 +376,4 @@ FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE \
-	kmod kmod-files kmod-install kmod-dkms kmod-uninstall
+	kmod kmod-files kmod-install kmod-dkms kmod-uninstall check-kdebug

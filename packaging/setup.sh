@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian packages that packaging/packages.txt lists for the purposes named (build gpu test cross kernel bench), if any is missing.
+# Installs the Debian packages that packaging/packages.txt lists for the purposes named (build gpu test cross kernel kdebug bench), if any is missing.
 set -eu
 
 cd "$(dirname "$0")"
@@ -48,6 +48,14 @@ for purpose in "${@:-build}"; do
 	if [ "$purpose" = cross ] && [ "$(uname -m)" = aarch64 ]; then
 		continue
 	fi
+	case $purpose in
+	kernel | kdebug)
+		if command -v dpkg >/dev/null && [ "$(dpkg --print-architecture)" != amd64 ]; then
+			echo "lineup: the packages for \"$purpose\" are left out: they are for amd64 machines"
+			continue
+		fi
+		;;
+	esac
 	words=$(sed 's/#.*//' packages.txt | awk -v purpose="$purpose" '$2 == purpose { print $1 }')
 	for package in $words; do
 		if ! command -v dpkg-query >/dev/null || ! is_installed "$package"; then

@@ -42,6 +42,9 @@ stages="
 	kernel_module_builds_without_warnings
 	kernel_module_has_the_kernels_style
 	kernel_module_installs_and_uninstalls
+	kernel_tests_on_6_1
+	kernel_tests_on_6_12
+	kernel_tests_on_a_debug_kernel
 	unit_tests
 	integration_tests
 	a_build_without_optional_parts_works
@@ -57,7 +60,8 @@ stages="
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
-many=" kernel_module_builds_without_warnings unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on_6_12 kernel_tests_on_a_debug_kernel
+	unit_tests integration_tests vulkan_tests_under_validation_layers unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -685,6 +689,60 @@ kernel_module_installs_and_uninstalls()
 	cat "$dir.left"
 	[ ! -s "$dir.left" ]
 	rm -rf "$dir" "$dir.left"
+}
+
+# ---- the kernel module in real kernels -----------------------------------------------------------------------------------------
+
+# kernel_tests STAGE KERNEL: boots it as often as tests/kselftest/kernel_tests.sh has setups, and records each program's cases.
+kernel_tests()
+{
+	local stage=$1 kernel=$2 dir=$out/$1 log name
+
+	if [ "$(uname -m)" != x86_64 ]; then
+		record skipped "$stage" "the virtual machines' devices are those of a PC"
+	elif [ "$kernel" = none ] || ! command -v qemu-system-x86_64 >/dev/null; then
+		record skipped "$stage" "no such kernel here, or no qemu-system-x86_64 (Debian: packaging/packages.txt, kernel)"
+	else
+		rm -f "$dir"/*.log.status
+		# shellcheck disable=SC2086 # a list of words
+		if ! tests/kselftest/kernel_tests.sh "$kernel" "$dir" ${LINEUP_SETUPS-} >"$dir.log" 2>&1; then
+			tail -n 40 "$dir.log" | sed 's/^/    /'
+			record failed "$stage" "does not build, boot or end, see $dir.log"
+		fi
+		for log in "$dir"/*.log.status; do
+			log=${log%.status}
+			name=$(basename "$log" .log)
+			record_tap "$stage" "${name/.//}" "$log" "$(cat "$log.status")"
+		done
+	fi
+}
+
+kernel_tests_on_6_1()
+{
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.1" { print $2 }')"
+}
+
+kernel_tests_on_6_12()
+{
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.12" { print $2 }')"
+}
+
+# A kernel with KASAN, lockdep, DMA_API_DEBUG, kmemleak, DMABUF_DEBUG and fault injection. `make check-kdebug` (LINEUP_KDEBUG=all) builds it
+# and runs every program in it. Building takes 11 minutes of two idle cores and all programs another 15, so that with the rest they
+# would not fit into the time of continuous integration. There the stage is reduced: it runs only if the kernel is in the cache
+# ($LINEUP_KERNEL_CACHE), and then only the programs that try the most paths for their time.
+kernel_tests_on_a_debug_kernel()
+{
+	local stage=${FUNCNAME[0]}
+
+	if [ "${LINEUP_KDEBUG-}" = all ]; then
+		packaging/setup.sh build test kernel kdebug
+		kernel_tests "$stage" debug
+	elif ! tests/kselftest/vm/kernel.sh -n >/dev/null 2>&1; then
+		record skipped "$stage" "the kernel is not in the cache; \`make check-kdebug\` builds it"
+	else
+		LINEUP_TESTS="load abi fences revoke fault model unload" LINEUP_SETUPS=plain kernel_tests "$stage" debug
+	fi
 }
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------

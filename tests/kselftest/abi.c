@@ -94,7 +94,9 @@ TEST_F(create, is_refused_and_changes_nothing)
 
 TEST(a_pool_says_what_was_asked_for)
 {
-	struct lineup_pool_create arg = { .frame_bytes = 5000, .frames = 3, .flags = LINEUP_POOL_CONTIGUOUS, .node = 0, .dma_bits = 32 };
+	struct lineup_pool_create arg = {
+		.frame_bytes = 5000, .frames = 3, .flags = LINEUP_POOL_CONTIGUOUS, .node = 0, .dma_bits = 32
+	};
 	struct lineup_pool_info info;
 	int fd = lineup_open();
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel tests share: calls that return a descriptor or -errno, patterns, and the kernel's harness with room for a slow machine. */
+/*
+ * What the kernel tests share: calls that return a descriptor or -errno, patterns, and the kernel's harness with room for a slow
+ * machine.
+ */
 #ifndef COMMON_H
 #define COMMON_H
 
@@ -252,8 +255,8 @@ static inline int fd_receive(int socket)
 }
 
 /*
- * The last reference of a dma-buf that goes in another task, or by io_uring, is dropped a moment later. Waits until so many frames of
- * the pool are free; false if they do not come.
+ * The last reference of a dma-buf that goes in another task, or by io_uring, is dropped a moment later. Waits until so many
+ * frames of the pool are free; false if they do not come.
  */
 static inline bool frames_come_back(int pool, uint32_t free)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fixture "frame": one frame of each kind of pool, taken and mapped, for tests that must hold for all of them; also one of the heap
- * if KINDS_WITH_HEAP is defined, whose pool is nobody's to ask.
+ * The fixture "frame": one frame of each kind of pool, taken and mapped, for tests that must hold for all of them; also one of
+ * the heap if KINDS_WITH_HEAP is defined, whose pool is nobody's to ask.
  */
 #ifndef KINDS_H
 #define KINDS_H

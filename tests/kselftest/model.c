@@ -2,9 +2,10 @@
 /*
  * Random operations by several processes, each result compared with a model that knows only what the ABI says.
  *
- * One process draws the operations and keeps the model; four workers carry them out, one at a time, so that a seed is a history that can
- * be run again: LINEUP_SEED=n LINEUP_OPERATIONS=n ./model. Workers hold pools, frames and mappings in slots, pass descriptors to each
- * other, exit, and are killed. What the kernel does a moment later (a frame that returns) is waited for before the next operation.
+ * One process draws the operations and keeps the model; four workers carry them out, one at a time, so that a seed is a history
+ * that can be run again: LINEUP_SEED=n LINEUP_OPERATIONS=n ./model. Workers hold pools, frames and mappings in slots, pass
+ * descriptors to each other, exit, and are killed. What the kernel does a moment later (a frame that returns) is waited for
+ * before the next operation.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -13,8 +14,8 @@
 enum { WORKERS = 4, POOLS = 24, USES = 256, POOL_SLOTS = 3, FRAME_SLOTS = 6, MAP_SLOTS = 4, PAGES_MAX = 16, FRAMES_MAX = 4 };
 
 enum operation {
-	CREATE, POOL_CLOSE, POOL_PASS, POOL_REVOKE, GET, FRAME_CLOSE, FRAME_PASS, FRAME_REVOKE, FRAME_INFO, MAP, UNMAP, WRITE, VERIFY,
-	SYNC, WORKER_EXIT, WORKER_KILL, OPERATIONS,
+	CREATE, POOL_CLOSE, POOL_PASS, POOL_REVOKE, GET, FRAME_CLOSE, FRAME_PASS, FRAME_REVOKE, FRAME_INFO, MAP, UNMAP, WRITE,
+	VERIFY, SYNC, WORKER_EXIT, WORKER_KILL, OPERATIONS,
 	RECEIVE_POOL, RECEIVE_FRAME	/* the second half of a pass */
 };
 
@@ -330,6 +331,19 @@ static bool pool_is_as_modelled(const struct pool *pool, struct lineup_pool_info
 	       info->state == ((pool->descriptors ? 0 : LINEUP_POOL_CLOSED) | (pool->revoked ? LINEUP_POOL_REVOKED : 0));
 }
 
+static bool fail_pool(const struct pool *pool, int err, const struct lineup_pool_info *info)
+{
+	char model[192];
+
+	snprintf(model, sizeof(model), "free %u out %u freed %u lost %u gets %u returns %u revokes %u descriptors %u",
+		 frames_free(pool), frames_out(pool), pool->freed, pool->lost, pool->gets, pool->returns, pool->revokes, pool->descriptors);
+	return FAIL("pool %llu: err %d; kernel free %u out %u held back %u freed %u lost %u gets %u returns %u revokes %u state %x; "
+		    "model %s", (unsigned long long)pool->id, err, info->frames_free, info->frames_out, info->frames_held_back,
+		    info->frames_freed, info->frames_lost, (unsigned int)info->gets, (unsigned int)info->returns,
+		    (unsigned int)info->revokes, info->state,
+		    model);
+}
+
 /* Every pool is as the model says, soon; and no other pool exists. */
 static bool all_as_modelled(void)
 {
@@ -349,12 +363,7 @@ static bool all_as_modelled(void)
 			err = err ? err : -EDOM;
 		}
 		if (pool->id && err)
-			return FAIL("pool %llu: err %d; kernel free %u out %u held back %u freed %u lost %u gets %llu returns %llu revokes %llu "
-				    "state %x bytes %llu; model free %u out %u freed %u lost %u gets %u returns %u revokes %u descriptors %u",
-				    (unsigned long long)pool->id, err, info.frames_free, info.frames_out, info.frames_held_back,
-				    info.frames_freed, info.frames_lost, (unsigned long long)info.gets, (unsigned long long)info.returns,
-				    (unsigned long long)info.revokes, info.state, (unsigned long long)info.bytes, frames_free(pool),
-				    frames_out(pool), pool->freed, pool->lost, pool->gets, pool->returns, pool->revokes, pool->descriptors);
+			return fail_pool(pool, err, &info);
 	}
 	return true;
 }
@@ -418,7 +427,9 @@ static bool expect(const struct request *q, const struct reply *a, int err)
 
 static bool do_create(struct place *place, uint32_t slot)
 {
-	static const uint32_t flags[] = { 0, 0, LINEUP_POOL_CONTIGUOUS, LINEUP_POOL_SHMEM, LINEUP_POOL_SYNC_CHECK, LINEUP_POOL_WRITE_COMBINE };
+	static const uint32_t flags[] = {
+		0, 0, LINEUP_POOL_CONTIGUOUS, LINEUP_POOL_SHMEM, LINEUP_POOL_SYNC_CHECK, LINEUP_POOL_WRITE_COMBINE
+	};
 	struct request q = { .op = CREATE, .slot = slot };
 	struct pool *pool = pools;
 	struct reply a;
@@ -427,7 +438,8 @@ static bool do_create(struct place *place, uint32_t slot)
 		pool++;
 	if (pool == pools + POOLS || place->pool[slot])
 		return true;
-	*pool = (struct pool){ .flags = flags[draw(6)], .frames = 1 + draw(FRAMES_MAX), .pages = 1 + draw(PAGES_MAX), .descriptors = 1 };
+	*pool = (struct pool){ .flags = flags[draw(6)], .frames = 1 + draw(FRAMES_MAX), .pages = 1 + draw(PAGES_MAX),
+			       .descriptors = 1 };
 	q.create = (struct lineup_pool_create){ .frame_bytes = pool->pages * PAGE - draw(PAGE), .frames = pool->frames,
 						.flags = pool->flags, .node = -1 };
 	a = ask(place, &q);
@@ -541,7 +553,8 @@ static bool do_frame(struct place *place, enum operation op, uint32_t slot, uint
 	case SYNC:
 		return expect(&q, &a, use->revoked ? -ENODEV : 0);
 	case FRAME_INFO:
-		if (a.id != use->id || a.pool != use->pool->id || a.index != use->index || a.state != use->revoked * LINEUP_FRAME_REVOKED)
+		if (a.id != use->id || a.pool != use->pool->id || a.index != use->index ||
+		    a.state != use->revoked * LINEUP_FRAME_REVOKED)
 			return FAIL("info: frame %llu, should be %llu", (unsigned long long)a.id, (unsigned long long)use->id);
 		break;
 	default:

@@ -91,7 +91,9 @@ TEST(pools_add_up_and_give_back)
 
 TEST(each_kind_of_memory_is_charged)
 {
-	static const uint32_t flags[] = { 0, LINEUP_POOL_CONTIGUOUS, LINEUP_POOL_WRITE_COMBINE, LINEUP_POOL_SHMEM, LINEUP_POOL_SYNC_CHECK };
+	static const uint32_t flags[] = {
+		0, LINEUP_POOL_CONTIGUOUS, LINEUP_POOL_WRITE_COMBINE, LINEUP_POOL_SHMEM, LINEUP_POOL_SYNC_CHECK
+	};
 
 	become(USER, GROUP, LIMIT);
 	for (int i = 0; i < 5; i++) {

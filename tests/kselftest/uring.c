@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* io_uring into frames, from a disk: plain reads, fixed buffers and the fallback where a kernel registers none, pins that outlive a frame. */
+/*
+ * io_uring into frames, from a disk: plain reads, fixed buffers and the fallback where a kernel registers none, pins that
+ * outlive a frame.
+ */
 #include <liburing.h>
 #include <sys/utsname.h>
 #include "kinds.h"

@@ -6,7 +6,8 @@
 #define BUFFERS 4
 #define TYPE V4L2_BUF_TYPE_VIDEO_CAPTURE
 
-static int vivid_open(void)
+/* The n-th instance. */
+static int vivid_open(int n)
 {
 	for (int i = 0; i < 64; i++) {
 		struct v4l2_capability cap;
@@ -18,7 +19,7 @@ static int vivid_open(void)
 		if (fd < 0)
 			continue;
 		if (!ioctl(fd, VIDIOC_QUERYCAP, &cap) && !strcmp((char *)cap.driver, "vivid") &&
-		    cap.device_caps & V4L2_CAP_VIDEO_CAPTURE)
+		    cap.device_caps & V4L2_CAP_VIDEO_CAPTURE && !n--)
 			return fd;
 		close(fd);
 	}
@@ -53,10 +54,12 @@ FIXTURE(vivid)
 FIXTURE_VARIANT(vivid)
 {
 	uint32_t flags;
+	int instance;		/* 0 takes any memory, 1 wants it contiguous */
 };
 
 FIXTURE_VARIANT_ADD(vivid, scattered) { .flags = 0 };
 FIXTURE_VARIANT_ADD(vivid, contiguous) { .flags = LINEUP_POOL_CONTIGUOUS };
+FIXTURE_VARIANT_ADD(vivid, contiguous_for_a_device_that_wants_it) { .flags = LINEUP_POOL_CONTIGUOUS, .instance = 1 };
 FIXTURE_VARIANT_ADD(vivid, shmem) { .flags = LINEUP_POOL_SHMEM };
 FIXTURE_VARIANT_ADD(vivid, sync_check) { .flags = LINEUP_POOL_SYNC_CHECK };
 
@@ -66,7 +69,7 @@ FIXTURE_SETUP(vivid)
 	int input = 0;
 
 	self->pool = -1;
-	self->device = vivid_open();
+	self->device = vivid_open(variant->instance);
 	if (self->device < 0)
 		SKIP(return, "no vivid");
 	ASSERT_EQ(ioctl(self->device, VIDIOC_S_INPUT, &input), 0);
@@ -208,10 +211,15 @@ TEST_F(vivid, holds_frames_that_everybody_else_let_go)
 	EXPECT_TRUE(frames_come_back(self->pool, BUFFERS));
 }
 
-TEST_F(vivid, a_revoked_frame_cannot_be_queued_anew)
+/*
+ * A driver that attaches is refused when it maps (when it attached, 6.12's videobuf2 leaked the dma-buf, and the frame never came
+ * back); one that fills by CPU gets a mapping of nothing. Capture goes on with the rest.
+ */
+TEST_F(vivid, a_revoked_frame_is_refused_or_filled_with_nothing)
 {
+	enum v4l2_buf_type type = TYPE;
 	uint64_t id;
-	int fd;
+	int fd, err;
 
 	ASSERT_EQ(buffers_request(self->device, V4L2_MEMORY_DMABUF, BUFFERS), 0);
 	close(self->fd[0]);
@@ -220,8 +228,25 @@ TEST_F(vivid, a_revoked_frame_cannot_be_queued_anew)
 	fd = frame_new(self->pool, &id, NULL);
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(frame_revoke(self->pool, id), 0);
-	EXPECT_LT(queue(self->device, 0, fd), 0);
-	EXPECT_EQ(queue(self->device, 1, self->fd[1]), 0);
+	err = queue(self->device, 0, fd);
+	/* videobuf2 says -EINVAL of whatever the exporter says */
+	EXPECT_TRUE(err == 0 || err == -EINVAL) TH_LOG("%s", strerror(-err));
+	for (unsigned int i = 1; i < BUFFERS; i++) {
+		EXPECT_EQ(queue(self->device, i, self->fd[i]), 0);
+	}
+	ASSERT_EQ(ioctl(self->device, VIDIOC_STREAMON, &type), 0);
+	for (int n = 0; n < BUFFERS - 1; n++) {
+		EXPECT_GE(dequeue(self->device, V4L2_MEMORY_DMABUF), 0);
+	}
+	EXPECT_EQ(ioctl(self->device, VIDIOC_STREAMOFF, &type), 0);
+	for (int i = 1; i < BUFFERS; i++) {
+		munmap(self->at[i], self->format.fmt.pix.sizeimage);
+		close(self->fd[i]);
+	}
+	close(fd);
+	close(self->device);
+	self->device = -1;
+	EXPECT_TRUE(frames_come_back(self->pool, variant->flags & LINEUP_POOL_SHMEM ? BUFFERS - 1 : BUFFERS));
 }
 
 /* The pool goes while the device captures into its frames: capture ends or goes on, and nothing hangs. */

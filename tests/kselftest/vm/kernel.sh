@@ -1,26 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# kernel.sh debug|um: builds that kernel from Debian's source unless it is there, and prints its build folder.
+# kernel.sh [-n]: builds the debug kernel from Debian's source unless it is there, and prints its build folder. With -n, nothing
+# is built.
 #
-# The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either builds
-# another. It holds bzImage (or linux), what modules need to build against it, and root/ with its own modules. ccache is used if it is
+# The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either
+# builds another. It holds bzImage, what modules need to build against it, and root/ with its own modules. ccache is used if it is
 # there, in $CCACHE_DIR or beside the folder.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.."
-kind=${1-}
-case $kind in
-debug) arch=x86 image=bzImage ;;
-um) arch=um image=linux ;;
-*) echo "usage: kernel.sh debug|um" >&2; exit 2 ;;
-esac
-
-fragment=$here/$kind.config
-source=$("$here/source.sh" tree)
-cache=$(dirname "$source")
-dir=$cache/$kind-$(basename "$source" | sed 's/^tree-//')-$(sha256sum "$fragment" | cut -c 1-12)
+fragment=$here/debug.config
+cache=${LINEUP_KERNEL_CACHE:-build/kernel}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+dir=$cache/debug-$(dpkg-query -W -f '${Version}' linux-source-6.12)-$(sha256sum "$fragment" | cut -c 1-12)
 log=$dir.log
+
+if [ "${1-}" = -n ]; then
+	[ -e "$dir/complete" ] && echo "$dir"
+	exit
+fi
+source=$("$here/source.sh" tree)
 
 # The same words in every build, or ccache would see other files.
 export KBUILD_BUILD_TIMESTAMP='1970-01-01' KBUILD_BUILD_USER=lineup KBUILD_BUILD_HOST=lineup
@@ -30,7 +31,7 @@ compiler=gcc
 
 build()
 {
-	make -C "$source" O="$dir" ARCH=$arch CC="$compiler" "$@"
+	make -C "$source" O="$dir" ARCH=x86 CC="$compiler" "$@"
 }
 
 # allnoconfig drops in silence what nothing selects.
@@ -50,7 +51,7 @@ if [ ! -e "$dir/complete" ]; then
 	begin=$SECONDS
 	{
 		configure
-		build -j"$(nproc)" $image modules
+		build -j"$(nproc)" bzImage modules
 		build INSTALL_MOD_PATH="$dir/root" modules_install
 	} >"$log" 2>&1 </dev/null || { tail -n 30 "$log" >&2; exit 1; }
 	touch "$dir/complete"

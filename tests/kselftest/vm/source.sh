@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # source.sh tree|parts: prints a folder with Debian's Linux source, all of it or the parts the tests need, unpacked the first time.
 #
-# Reading the archive takes 20 to 40 s, so what came out is kept in $LINEUP_KERNEL_CACHE (build/kernel), in a folder that is named for
-# the package's version and appears only when it is complete.
+# Reading the archive takes 20 to 40 s, so what came out is kept in $LINEUP_KERNEL_CACHE (build/kernel), in a folder that is named
+# for the package's version and appears only when it is complete.
 set -eu
 
 cd "$(dirname "$0")/../../.."

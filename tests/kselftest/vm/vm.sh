@@ -103,26 +103,29 @@ INIT
 chmod +x "$guest/init"
 (cd "$guest" && find . -print0 | cpio --null -o -H newc --quiet -R 0:0 | gzip -1) >"$work/initrd"
 
-mkfifo "$work/monitor.in" "$work/monitor.out"
-set -- -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$mem" -display none -serial stdio -no-reboot -nic none \
-	-chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=readline \
-	-kernel "$image" -initrd "$work/initrd" \
-	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off tsc=reliable $append" "$@"
+mkfifo "$work/monitor" "$work/console"
+set -- -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$mem" -display none -no-reboot -nic none \
+	-monitor stdio -serial "file:$work/console" -kernel "$image" -initrd "$work/initrd" \
+	-append "console=ttyS0 quiet panic=-1 oops=panic mitigations=off tsc=reliable no_timer_check $append" "$@"
 [ -z "$disk" ] || set -- "$@" -drive "if=none,id=disk,format=raw,file=$disk,cache=none,aio=threads" -device nvme,serial=1,drive=disk
 
-# Both ends of each fifo are open here, so that nobody waits for the other to come.
-exec 3<>"$work/monitor.in" 4<>"$work/monitor.out"
-cat <&4 >"$work/monitor.log" &
-drain=$!
-status=0
-timeout -k 5 "$limit" qemu-system-x86_64 "$@" </dev/null 2>&1 | tr -d '\r' | while IFS= read -r line; do
+# The monitor's input is open at both ends here, so that it never ends; the console's ends with QEMU.
+exec 3<>"$work/monitor"
+{
+	timeout -k 5 "$limit" qemu-system-x86_64 "$@" <&3 >"$work/monitor.log" 2>&1 || echo $? >"$work/status"
+	[ ! -e "$work/status" ] || cat "$work/monitor.log"
+	# If QEMU did not come as far as the console, somebody still waits for it to be opened.
+	: <>"$work/console"
+} &
+while IFS= read -r line; do
+	line=${line//$'\r'/}
 	printf '%s\n' "$line"
 	case $line in
 	"VM: monitor "*) printf '%s\n' "${line#VM: monitor }" >&3 ;;
 	"VM: rc="*) printf '%s\n' "${line#VM: rc=}" >"$work/rc" ;;
 	esac
-done || status=$?
-kill $drain
+done <"$work/console"
+wait
 [ ! -s "$work/rc" ] || exit "$(cat "$work/rc")"
-[ "$status" = 124 ] || status=125
-exit $status
+[ "$(cat "$work/status" 2>/dev/null)" = 124 ] && exit 124
+exit 125
