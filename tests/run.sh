@@ -806,6 +806,7 @@ a_build_without_optional_parts_works()
 {
 	local dir=$out/plain
 
+	rm -rf "$dir"
 	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 all "$dir/tests/unit/test_extractor" \
 		"$dir/tests/unit/test_capture_frames" "$dir/tests/unit/test_search_filters"
 	[ ! -e "$dir/extractors" ]

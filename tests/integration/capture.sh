@@ -35,13 +35,13 @@ prepare()
 
 capture()
 {
-	env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --search g "$@"
+	env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --deadline 60000 --search g "$@"
 }
 
 # The same, for the background: its process id is the program's.
 live()
 {
-	exec env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --search g --format json "$@"
+	exec env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --deadline 60000 --search g --format json "$@"
 }
 
 # count FILE NAME: a number of the closing line of JSON.
@@ -187,7 +187,7 @@ another_model_is_refused_frame_by_frame()
 {
 	prepare
 	lineup enrol other --vectors g.npy --model somebody-elses
-	env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --search other --frames 3 --format json >found 2>said
+	env LD_PRELOAD="$PWD/fake.so" "$LINEUP" capture --device /dev/video99 --extractor pattern --deadline 60000 --search other --frames 3 --format json >found 2>said
 	[ "$(count found model) $(count found searched) $(count found probes)" = "3 0 0" ]
 	[ "$(grep -c 'of some model; wanted: 8' said)" = 1 ]
 	! lineup capture --device /dev/video99 --extractor pattern --search other --model lineup-pattern 2>said

@@ -21,7 +21,7 @@
 #include "capture.h"
 #include "search_bed.h"
 
-enum { DIM = 32, WIDTH = 64, HEIGHT = 48, MAX = 3, DEADLINE_MS = 300 };
+enum { DIM = 32, WIDTH = 64, HEIGHT = 48, MAX = 3, DEADLINE_MS = 2000 };
 
 struct bench {
 	struct messages messages;
@@ -197,7 +197,7 @@ static const struct wrong {
 	{ MISBEHAVE_ABORT, LINEUP_FATE_CRASHED, false, "signal 6" },
 	{ MISBEHAVE_EXIT, LINEUP_FATE_CRASHED, false, "exited with status 3" },
 	{ MISBEHAVE_CLOSE, LINEUP_FATE_CRASHED, false, "closed its socket" },
-	{ MISBEHAVE_HANG, LINEUP_FATE_HUNG, false, "no answer within 300 ms" },
+	{ MISBEHAVE_HANG, LINEUP_FATE_HUNG, false, "no answer within 2000 ms" },
 	{ MISBEHAVE_MANY, LINEUP_FATE_RUBBISH, false, "more templates" },
 	{ MISBEHAVE_HUGE, LINEUP_FATE_RUBBISH, false, "more templates" },
 	{ MISBEHAVE_NAN, LINEUP_FATE_RUBBISH, false, "not finite" },

@@ -22,6 +22,7 @@ enum {
 	EDU_FRAME_BYTES = 16384,  /* 0.8 s a frame */
 	EDU_DMA_BITS = 28,        /* what the device reaches unless QEMU is told otherwise */
 	EDU_SEED_MS = 5000,
+	EDU_STOP_MS = 5000,
 };
 #define EDU_NODE "/dev/educap0"
 
@@ -229,11 +230,13 @@ static int edu_give(struct lineup_capture *c, uint32_t index)
 	return 0;
 }
 
-/* A transfer that runs keeps its own reference to its frame. */
+/* A transfer that runs has its own reference to its frame; but the card would be busy for whoever comes next. */
 static void edu_stop(struct lineup_capture *c)
 {
 	struct edu *e = c->device;
 
+	if (e && e->flying && !c->gone)
+		wait_for(c, c->frame[e->next], POLLIN, EDU_STOP_MS);
 	if (e)
 		lineup_device_close(c->ctx, e->sync);
 	free(e);

@@ -84,7 +84,7 @@ enum {
 	LINEUP_EXTRACTOR_MAX_DEFAULT = 64,
 	LINEUP_EXTRACTOR_DEADLINE_MS = 1000,
 	LINEUP_EXTRACTOR_START_MS = 30000,
-	LINEUP_EXTRACTOR_GRACE_MS = 1000,    /* between a closed socket and the end of the process */
+	LINEUP_EXTRACTOR_GRACE_MS = 3000,    /* between a closed socket and the end of the process */
 	LINEUP_EXTRACTOR_END_MS = 5000,      /* a killed process is gone by then, or stuck in the kernel */
 	LINEUP_EXTRACTOR_STARTS_MAX = 5,     /* failed starts in a row */
 	LINEUP_EXTRACTOR_MS_MAX = 600000,

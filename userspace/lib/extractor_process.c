@@ -83,7 +83,7 @@ static int lift(int fd)
 int lineup_extractor_spawn(struct lineup_extractor_process *process, char *const argv[], int area)
 {
 	int ends[2], err;
-	pid_t pid;
+	pid_t pid = 0;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
 		return -errno;

@@ -41,7 +41,7 @@ frames_of_the_module_lead_to_the_right_candidate()
 {
 	for name in White Black; do
 		vivid_template $device "100% $name"
-		lineup capture --device $device --extractor pattern --search g --frames 8 --pool module -k 3 --format json >out
+		lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --frames 8 --pool module -k 3 --format json >out
 		[ "$(best out | sort -u)" = "$(echo $name | tr WB wb)" ]
 		[ "$(best out | wc -l)" = 8 ]
 		tail -n 1 out | grep -q '"captured":8,"dropped":[0-9]*,"failed":0,.*"empty":0,"searched":8,"unsearched":0},"probes":8,"candidates":24},"ended":"frames"'
@@ -60,7 +60,7 @@ scores_are_of_the_very_template()
 who_is_enrolled_meanwhile_is_found()
 {
 	vivid_template $device 'Horizontal 100% Colorbar'
-	lineup capture --device $device --extractor pattern --search g --pool module -k 1 --format json >live 2>live.err &
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --pool module -k 1 --format json >live 2>live.err &
 	pid=$!
 	until [ "$(best live | wc -l)" -ge 5 ]; do sleep 1; done
 	printf 'subject\nlate\n' >late.csv
@@ -88,14 +88,14 @@ pools_are_shown_while_they_are_used()
 templates_of_another_model_are_not_searched()
 {
 	vivid_template $device '100% Black'
-	lineup capture --device $device --extractor ./misbehave.so --search g --frames 6 --format json >out
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor ./misbehave.so --search g --frames 6 --format json >out
 	tail -n 1 out | grep -q '"captured":6,.*"failed":6,.*"model":6,.*"searched":0'
 }
 
 unplugging_ends_it_with_an_error_and_the_counts()
 {
 	status=0
-	lineup capture --device $device --extractor pattern --search g --format json >out 2>err &
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --format json >out 2>err &
 	pid=$!
 	until [ "$(best out | wc -l)" -ge 3 ]; do sleep 1; done
 	echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind
@@ -111,7 +111,7 @@ unplugging_ends_it_with_an_error_and_the_counts()
 the_sample_card_delivers_frames()
 {
 	insmod ./educap.ko
-	lineup capture --device edu --extractor pattern --search g --frames 2 --seed seed -k 1 --format json >out
+	lineup capture --deadline 60000 --wait 60 --device edu --extractor pattern --search g --frames 2 --seed seed -k 1 --format json >out
 	tail -n 1 out | grep -q '"captured":2,"dropped":0,"failed":0,.*"searched":2'
 	[ "$(best out | sort -u)" = black ] # a seed of zeros and ones is dark everywhere
 }
@@ -120,7 +120,7 @@ the_sample_card_delivers_frames()
 a_plugin_that_crashes_costs_its_frames_only()
 {
 	printf '\001' >crash
-	lineup capture --device edu --extractor ./misbehave.so --search g --frames 3 --seed crash --format json >out 2>err
+	lineup capture --deadline 60000 --wait 60 --device edu --extractor ./misbehave.so --search g --frames 3 --seed crash --format json >out 2>err || { cat err; return 1; }
 	cat err
 	tail -n 1 out | grep -q '"captured":3,.*"failed":3,.*"crashed":3,.*"searched":0'
 	[ "$(grep -c 'signal 11' err)" = 1 ]
@@ -129,7 +129,7 @@ a_plugin_that_crashes_costs_its_frames_only()
 # The card carries a block of templates; the second of its two faces is stranger 7.
 templates_from_the_card_are_searched()
 {
-	lineup capture --device edu --extractor inband --search g --frames 1 --seed block -k 1 --format tsv >out 2>err
+	lineup capture --deadline 60000 --wait 60 --device edu --extractor inband --search g --frames 1 --seed block -k 1 --format tsv >out 2>err
 	cat out err
 	cut -f 1-4 out | tr '\t' ' ' >got
 	printf '0 0 1 3\n0 1 1 7\n' | diff - got
@@ -147,7 +147,7 @@ without_the_module_it_goes_on_and_says_how()
 {
 	rmmod lineup
 	vivid_template $device '100% White'
-	lineup capture --device $device --extractor pattern --search g --frames 3 -k 1 --format json >out 2>err
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --frames 3 -k 1 --format json >out 2>err
 	cat err
 	[ "$(best out | sort -u)" = white ]
 	[ "$(grep -c 'the module lineup is not loaded; using frames of' err)" = 1 ]
@@ -156,7 +156,7 @@ without_the_module_it_goes_on_and_says_how()
 	*) grep -q 'frames of udmabuf' err ;;
 	esac
 	status=0
-	lineup capture --device $device --extractor pattern --search g --frames 3 --pool module >out 2>err || status=$?
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --frames 3 --pool module >out 2>err || status=$?
 	[ $status = 1 ] && grep -q 'not loaded' err
 	status=0
 	lineup pool 2>err || status=$?
@@ -166,7 +166,7 @@ without_the_module_it_goes_on_and_says_how()
 the_systems_heap_will_do()
 {
 	[ -c /dev/dma_heap/system ] || { echo "SKIP no /dev/dma_heap/system"; return 0; }
-	lineup capture --device $device --extractor pattern --search g --frames 3 -k 1 --pool heap --format json >out
+	lineup capture --deadline 60000 --wait 60 --device $device --extractor pattern --search g --frames 3 -k 1 --pool heap --format json >out
 	[ "$(best out | sort -u)" = white ]
 }
 
