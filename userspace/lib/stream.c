@@ -456,6 +456,8 @@ int lineup_stream_move(struct lineup_stream *stream, void *memory)
 	uint8_t *before = stream->memory, *to = memory ? memory : stream->own;
 	int err, err_back;
 
+	if (!engine) /* an earlier move could not go back: said then */
+		return -EIO;
 	if (to == before)
 		return 0;
 	err = start_at(stream, engine, to);
