@@ -79,6 +79,10 @@ int cli_parse_op_id(struct cli *cli, const char *option, const char *text, uint8
 /* One of @words (ended by NULL); *@index says which. */
 int cli_parse_word(struct cli *cli, const char *option, const char *text, const char *const *words, unsigned int *index);
 
+/* Of every command that searches: a cosine, and --resident or --stream. */
+int cli_parse_threshold(struct cli *cli, const char *text, struct lineup_search_options *search);
+int cli_parse_residency(struct cli *cli, enum lineup_residency residency, struct lineup_search_setup *setup);
+
 /* Names of lists, as of "--lists a,b --lists c". */
 struct cli_names {
 	uint32_t count;

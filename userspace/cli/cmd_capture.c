@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // lineup capture: frames from a device, templates from frames, candidates for templates, as they come.
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@ static const char help[] =
 	"  --per subject|template  the best subjects, each by its best template (default), or the best templates\n"
 	"  --model ID              refuse a gallery of another model\n"
 	"  --backend NAME, --threads N, --resident, --stream   as lineup search has them\n"
+	"  --gpu DEVICE,..         what --device is to lineup search\n"
 	"  --format FORMAT         table (default), tsv (frame face rank subject template score) or json (a line per template)\n";
 
 enum {
@@ -81,6 +81,7 @@ enum {
 	PER,
 	MODEL,
 	BACKEND,
+	GPU,
 	THREADS,
 	RESIDENT,
 	STREAM,
@@ -98,29 +99,9 @@ static const struct option options[] = {
 	{ "per", required_argument, NULL, PER },             { "model", required_argument, NULL, MODEL },
 	{ "backend", required_argument, NULL, BACKEND },     { "threads", required_argument, NULL, THREADS },
 	{ "resident", no_argument, NULL, RESIDENT },         { "stream", no_argument, NULL, STREAM },
-	{ "format", required_argument, NULL, FORMAT },       { "help", no_argument, NULL, 'h' },
-	{ 0 },
+	{ "format", required_argument, NULL, FORMAT },       { "gpu", required_argument, NULL, GPU },
+	{ "help", no_argument, NULL, 'h' },                  { 0 },
 };
-
-static int parse_threshold(struct cli *cli, const char *text, struct lineup_search_options *search)
-{
-	double number = 0;
-	int status = cli_parse_number(cli, "--threshold", text, &number);
-
-	if (!status && fabs(number) > 1)
-		status = cli_fail(cli, "--threshold: %s is not a cosine, which is from -1 to 1", text);
-	search->threshold = (float)number;
-	search->flags |= LINEUP_SEARCH_THRESHOLD;
-	return status;
-}
-
-static int parse_residency(struct cli *cli, enum lineup_residency residency, struct lineup_search_setup *setup)
-{
-	if (setup->residency && setup->residency != residency)
-		return cli_usage(cli, "--resident and --stream exclude each other");
-	setup->residency = residency;
-	return 0;
-}
 
 static int parse_fourcc(struct cli *cli, const char *text, uint32_t *fourcc)
 {
@@ -188,6 +169,7 @@ static int parse_option(struct cli *cli, struct live *l, int c)
 	case SEARCH: l->path = optarg; break;
 	case MODEL: l->model = optarg; break;
 	case BACKEND: l->setup.backend = optarg; break;
+	case GPU: l->setup.devices = optarg; break;
 	case SEED: l->capture_options.seed = optarg; break;
 	case FRAMES: status = cli_parse_count(cli, "--frames", optarg, 1, UINT64_MAX, &l->frames); break;
 	case PIXEL_FORMAT: status = parse_fourcc(cli, optarg, &l->capture_options.fourcc); break;
@@ -198,11 +180,11 @@ static int parse_option(struct cli *cli, struct live *l, int c)
 	case WAIT: status = cli_parse_count(cli, "--wait", optarg, 1, 86400, &l->wait_s); break;
 	case 'k': status = parse_u32(cli, "-k", optarg, 1, LINEUP_K_MAX, &l->search.k); break;
 	case THREADS: status = parse_u32(cli, "--threads", optarg, 1, LINEUP_THREADS_MAX, &l->setup.threads); break;
-	case THRESHOLD: status = parse_threshold(cli, optarg, &l->search); break;
+	case THRESHOLD: status = cli_parse_threshold(cli, optarg, &l->search); break;
 	case LISTS: status = cli_parse_names(cli, "--lists", optarg, &l->lists); break;
 	case PER: status = cli_parse_word(cli, "--per", optarg, per, &word); break;
-	case RESIDENT: status = parse_residency(cli, LINEUP_RESIDENT, &l->setup); break;
-	case STREAM: status = parse_residency(cli, LINEUP_STREAMED, &l->setup); break;
+	case RESIDENT: status = cli_parse_residency(cli, LINEUP_RESIDENT, &l->setup); break;
+	case STREAM: status = cli_parse_residency(cli, LINEUP_STREAMED, &l->setup); break;
 	case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &l->format); break;
 	default: return CLI_USAGE;
 	}

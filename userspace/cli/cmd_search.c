@@ -2,7 +2,6 @@
 // lineup search: the best candidates of a gallery for each probe.
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,26 +65,6 @@ static const struct option options[] = {
 	{ 0 },
 };
 
-static int parse_threshold(struct cli *cli, const char *text, struct lineup_search_options *search)
-{
-	double number = 0;
-	int status = cli_parse_number(cli, "--threshold", text, &number);
-
-	if (!status && fabs(number) > 1)
-		status = cli_fail(cli, "--threshold: %s is not a cosine, which is from -1 to 1", text);
-	search->threshold = (float)number;
-	search->flags |= LINEUP_SEARCH_THRESHOLD;
-	return status;
-}
-
-static int parse_residency(struct cli *cli, enum lineup_residency residency, struct lineup_search_setup *setup)
-{
-	if (setup->residency && setup->residency != residency)
-		return cli_usage(cli, "--resident and --stream exclude each other");
-	setup->residency = residency;
-	return 0;
-}
-
 static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *done)
 {
 	static const char *const per[] = { [LINEUP_PER_SUBJECT] = "subject", [LINEUP_PER_TEMPLATE] = "template", NULL };
@@ -102,12 +81,12 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case DEVICE_MEMORY: status = cli_parse_size(cli, "--device-memory", optarg, &job->setup.device_memory_max); break;
 		case 'k': status = cli_parse_count(cli, "-k", optarg, 1, LINEUP_K_MAX, &k); break;
 		case THREADS: status = cli_parse_count(cli, "--threads", optarg, 1, LINEUP_THREADS_MAX, &threads); break;
-		case THRESHOLD: status = parse_threshold(cli, optarg, &job->options); break;
+		case THRESHOLD: status = cli_parse_threshold(cli, optarg, &job->options); break;
 		case LISTS: status = cli_parse_names(cli, "--lists", optarg, &job->lists); break;
 		case PER: status = cli_parse_word(cli, "--per", optarg, per, &word); break;
 		case NOW: status = cli_parse_now(cli, "--now", optarg, &job->options.now); break;
-		case RESIDENT: status = parse_residency(cli, LINEUP_RESIDENT, &job->setup); break;
-		case STREAM: status = parse_residency(cli, LINEUP_STREAMED, &job->setup); break;
+		case RESIDENT: status = cli_parse_residency(cli, LINEUP_RESIDENT, &job->setup); break;
+		case STREAM: status = cli_parse_residency(cli, LINEUP_STREAMED, &job->setup); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &job->format); break;
 		case 'h': *done = true; return cli_help(cli, help);
 		default: return CLI_USAGE;

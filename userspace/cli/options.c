@@ -168,3 +168,23 @@ int cli_parse_names(struct cli *cli, const char *option, const char *text, struc
 		text += length + 1;
 	}
 }
+
+int cli_parse_threshold(struct cli *cli, const char *text, struct lineup_search_options *search)
+{
+	double number = 0;
+	int status = cli_parse_number(cli, "--threshold", text, &number);
+
+	if (!status && fabs(number) > 1)
+		status = cli_fail(cli, "--threshold: %s is not a cosine, which is from -1 to 1", text);
+	search->threshold = (float)number;
+	search->flags |= LINEUP_SEARCH_THRESHOLD;
+	return status;
+}
+
+int cli_parse_residency(struct cli *cli, enum lineup_residency residency, struct lineup_search_setup *setup)
+{
+	if (setup->residency && setup->residency != residency)
+		return cli_usage(cli, "--resident and --stream exclude each other");
+	setup->residency = residency;
+	return 0;
+}
