@@ -55,11 +55,10 @@
  *
  *   - mappings are emptied; an access to them afterwards raises SIGBUS, for the life of the
  *     mapping. System calls that would have copied to or from it fail with -EFAULT;
- *   - attaching a device to it anew (VIDIOC_QBUF, PRIME import), mmap() and DMA_BUF_IOCTL_SYNC
- *     fail with -ENODEV. In the kernel a static attachment fails when it is mapped, a dynamic one
- *     when it is made. Drivers that fill buffers by CPU (vivid is one) get a mapping, but not of
- *     the frame: they read zeroes, and what they write goes nowhere. One that they had made before
- *     drains;
+ *   - mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV, and so does attaching a device anew, when
+ *     the attachment is mapped. Some drivers have an error of their own for it (VIDIOC_QBUF:
+ *     -EINVAL). Drivers that fill buffers by CPU (vivid is one) get a mapping, but not of the
+ *     frame: they read zeroes, and what they write goes nowhere. One made before drains;
  *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
  *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
  *     waits in poll() on the dma-buf wakes in the time the transfer takes;
