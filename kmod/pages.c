@@ -184,8 +184,11 @@ int lineup_pages_alloc(struct lineup_frame *frame)
 				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!frame->pages)
 		return -ENOMEM;
-	if (pool->flags & LINEUP_POOL_SHMEM)
-		return fill_shmem(frame);
+	if (pool->flags & LINEUP_POOL_SHMEM) {
+		err = fill_shmem(frame);
+		/* Of memory for its own accounts, shmem says that it has no space. */
+		return err == -ENOSPC ? -ENOMEM : err;
+	}
 	err = pool->flags & LINEUP_POOL_CONTIGUOUS ? fill_contiguous(frame) : fill_scattered(frame);
 	if (!err && pool->flags & LINEUP_POOL_WRITE_COMBINE)
 		err = set_write_combine(frame->pages, pool->pages);

@@ -8,8 +8,8 @@
  *
  *	irq thread	the last piece is done, or the frame revoked: sync, signal the fence
  *	educap_remove()	the card goes: stop it, signal the fence with an error
- *	cleaner		afterwards: unmap, detach, put. These take the reservation lock, under
- *			which somebody may wait for the fence: they must come after it
+ *	cleaner		unmap, detach, put. These take the reservation lock, under which somebody
+ *			may wait for the fence: it must not wait for them
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
@@ -169,13 +169,15 @@ static void job_cleanup(struct work_struct *work)
 static void job_end(struct educap_job *job, int error)
 {
 	struct educap *card = job->card;
+	struct dma_fence *fence = job->fence;
 
 	if (!error && job->is_to_frame)
 		job_sync(job);
+	/* The job is the cleaner's from here on. */
+	queue_work(card->cleaner, &job->cleanup);
 	/* Pairs with educap_start(), which may start the next job from here on. */
 	smp_store_release(&card->job, NULL);
-	lineup_fence_end(job->fence, error);
-	queue_work(card->cleaner, &job->cleanup);
+	lineup_fence_end(fence, error);
 }
 
 /* ---- the card ---- */
@@ -283,8 +285,11 @@ static int educap_start(struct educap *card, struct educap_job *job)
 		err = -ENODEV;
 	else if (smp_load_acquire(&card->job))	/* pairs with job_end() */
 		err = -EBUSY;
-	else
+	if (!err) {
+		/* DMA_API_DEBUG warns of a frame that is mapped twice for one device. */
+		flush_workqueue(card->cleaner);
 		err = job_prepare(job);
+	}
 	if (!err) {
 		job_seek(job);
 		/* The irq thread owns the job from here on, and sees all of it. */

@@ -27,23 +27,28 @@ static int injection_begin(void)
 	return access(FAIL_NTH, F_OK) ? -ENOENT : 0;
 }
 
-/* Arms the n-th failure. The descriptor is kept open: opening it would allocate. */
+/*
+ * Arms the n-th failure. The descriptor is kept open: opening it would allocate. Writing to it copies, so what is still armed may
+ * strike.
+ */
 static void arm(int fd, int n)
 {
 	char text[16];
+	int length = snprintf(text, sizeof(text), "%d", n);
 
-	if (pwrite(fd, text, snprintf(text, sizeof(text), "%d", n), 0) < 0)
-		abort();
+	while (pwrite(fd, text, length, 0) < 0)
+		if (errno != EFAULT)
+			abort();
 }
 
-/* Disarms, and tells whether it had come to that. */
+/* Disarms, and tells whether the failure had come. If it comes to the reading here, it had not. */
 static bool disarm(int fd)
 {
 	char text[16] = "";
-	bool left = pread(fd, text, sizeof(text) - 1, 0) > 0 && atoi(text);
+	bool came = pread(fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 
 	arm(fd, 0);
-	return !left;
+	return came;
 }
 
 struct attempt {
