@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../shaders/params.h"
 #include "vulkan_faults.h"
 
 enum { SAMPLE = 12 };
@@ -177,6 +178,50 @@ static void a_device_lost_in_two_searches_leaves_the_rest_to_the_cpu(void **stat
 	faults_end(&f);
 }
 
+/* Rows that a search was not given: the self-test's scans, which have lists, and those that only take time are left alone. */
+static void answer_with_other_rows(void *values, uint32_t size)
+{
+	struct gpu_scan *scan = values;
+
+	if (size == sizeof(*scan) && !scan->lists && scan->cap)
+		scan->row_base += 1u << 30;
+}
+
+/* Losses lie further apart than the time in which a second one is the last: as where a pass, or the waiting, takes minutes. */
+static void losses_far_apart_end_on_the_cpu_unless_passes_end_between(void **state)
+{
+	struct faulty_vk_plan always = { .push = answer_with_other_rows }, once = lost_at(FAULTY_VK(QueueSubmit2), 2);
+	struct lineup_search_setup setup, any = SETUP(.threads = 2);
+	struct faults f;
+
+	(void)state;
+	faults_begin(&f);
+	f.g.bed->ctx->gpu_test.loss_again_ms = 1;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct lineup_searcher *searcher;
+
+		setup = SETUP(.backend = "vulkan-scalar", .devices = i ? f.vulkan->twice : f.vulkan->device, .threads = 2);
+		searcher = faults_searcher(&f, &setup);
+		for (uint32_t n = 0; n < 3; n++) {
+			faulty_vk_set(&once);
+			faults_search(&f, searcher, &setup);
+			assert_int_equal(faulty_vk_failed(), 1);
+			assert_true(by_vulkan(&f));
+			messages_clear(&f.g.bed->messages);
+		}
+		faulty_vk_set(&always);
+		/* Both losses are said alike. */
+		bed_search(f.g.bed, searcher, &any, &f.g.probes, &f.options);
+		assert_int_equal(f.g.bed->messages.errors, 0);
+		assert_int_equal(messages_with(&f.g.bed->messages, "opened again"), 1);
+		assert_int_equal(messages_with(&f.g.bed->messages, "the CPU takes over"), 1);
+		assert_false(by_vulkan(&f));
+		faults_searcher_end(&f, searcher);
+	}
+	f.g.bed->ctx->gpu_test.loss_again_ms = 0;
+	faults_end(&f);
+}
+
 /* The device is lost, and what is needed to open it anew fails: each call in turn. */
 static void a_device_that_cannot_be_opened_anew_leaves_the_search_to_the_cpu(void **state)
 {
@@ -242,6 +287,7 @@ int main(void)
 		cmocka_unit_test(a_second_pass_that_loses_the_device_is_repeated_alone),
 		cmocka_unit_test(a_device_lost_again_leaves_the_search_to_the_cpu),
 		cmocka_unit_test(a_device_lost_in_two_searches_leaves_the_rest_to_the_cpu),
+		cmocka_unit_test(losses_far_apart_end_on_the_cpu_unless_passes_end_between),
 		cmocka_unit_test(a_device_that_cannot_be_opened_anew_leaves_the_search_to_the_cpu),
 		cmocka_unit_test(a_device_lost_while_a_searcher_is_made_is_said_or_replaced),
 	};

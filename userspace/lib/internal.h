@@ -50,6 +50,7 @@ struct lineup_gpu_test {
 	const char *staging;       /* "imported", "driver" or "copied" only; one that cannot be had is -ENOTSUP */
 	const char *cache_dir;     /* of the pipeline cache */
 	uint32_t silence_ms;       /* without an answer a device counts as lost; 0: two minutes */
+	uint32_t loss_again_ms;    /* a second loss within is the last; 0: one minute */
 	uint32_t child_ms;         /* time limit of a pipeline that is made in a child process; 0: as in life */
 };
 

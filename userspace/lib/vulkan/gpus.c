@@ -251,6 +251,18 @@ void lineup_gpus_destroy(struct lineup_gpus *gpus)
 	free(gpus);
 }
 
+/*
+ * Whether a loss is one too many. Time alone does not tell: a device may take longer than a minute to be lost, if only because
+ * that is how long it was waited for, and a pass that loses it each time would be repeated for ever.
+ */
+static bool lost_too_often(const struct lineup_gpus *gpus, uint64_t before, uint64_t now)
+{
+	uint64_t again_ms = gpus->ctx->gpu_test.loss_again_ms;
+
+	again_ms = again_ms ? again_ms : GPU_LOSS_AGAIN_S * UINT64_C(1000);
+	return before && (!gpus->passed || now - before < again_ms * 1000000);
+}
+
 int lineup_gpus_recover(struct lineup_gpus *gpus)
 {
 	uint64_t now = lineup_gpu_now_ns(), before = gpus->lost_ns;
@@ -258,10 +270,12 @@ int lineup_gpus_recover(struct lineup_gpus *gpus)
 	gpus->lost_ns = now;
 	gpus->broken = true;
 	close_all(gpus);
-	if (before && now - before < GPU_LOSS_AGAIN_S * (uint64_t)1000000000) {
-		lineup_warn(gpus->ctx, "vulkan: lost again within %d s: the CPU takes over", GPU_LOSS_AGAIN_S);
+	if (lost_too_often(gpus, before, now)) {
+		lineup_warn(gpus->ctx, "vulkan: lost again %s: the CPU takes over",
+			    gpus->passed ? "within a minute" : "before it had finished a pass");
 		return -ENODEV;
 	}
+	gpus->passed = false;
 	if (try(gpus, open_all, true) || try(gpus, attach_all, true)) {
 		close_all(gpus);
 		lineup_warn(gpus->ctx, "vulkan: the lost device cannot be opened again: the CPU takes over");
@@ -371,6 +385,7 @@ int lineup_gpus_finish(struct lineup_gpus *gpus, struct lineup_pool *pool)
 	for (uint32_t i = 0; !gpus->pass.load_only && i < gpus->count; i++)
 		gpus->broken = lineup_gpu_probes_erase(&gpus->gpu[i]) || gpus->broken;
 	gpus->broken = gpus->broken || err == -ENODEV;
+	gpus->passed = gpus->passed || !err;
 	return err;
 }
 

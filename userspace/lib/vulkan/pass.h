@@ -43,7 +43,7 @@ enum {
 	GPU_FETCH_BYTES = 4 << 20,        /* of lists that come back at a time; one list at least */
 	GPU_GROWTH_MAX = 16,              /* of chunks */
 	GPU_SILENCE_S = 120,              /* without an answer a device counts as lost */
-	GPU_LOSS_AGAIN_S = 60,            /* a second loss within is the last */
+	GPU_LOSS_AGAIN_S = 60,            /* a second loss within is the last; so is one before a pass is finished */
 	GPU_DEVICES_MAX = 16,
 	GPU_ALIGN = 256,
 };
@@ -180,6 +180,7 @@ struct lineup_gpus {
 	const char *staging;
 	bool broken;                      /* a device was lost: recover, or nothing */
 	uint64_t lost_ns;                 /* when; 0: never */
+	bool passed;                      /* a pass has been finished since */
 	struct lineup_gpus_pass pass;
 	atomic_int error;                 /* the first of this pass: all devices stop */
 	uint32_t threads;                 /* of the pool */
