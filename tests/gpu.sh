@@ -254,11 +254,10 @@ make_gallery()
 		echo "torch is not installed, so lineup bench makes the gallery, and there are no peers"
 		return 77
 	fi
-	set -e
-	python3 tests/bench/peer_torch.py make "$scratch/rows.npy" "$rows" "$dim" 1
-	python3 tests/bench/peer_torch.py make "$scratch/probes.npy" 4096 "$dim" 2
-	python3 tests/bench/peer_torch.py head "$scratch/probes.npy" "$judged" "$scratch/judged.npy"
-	within 300 "$lineup" enrol "$scratch/gallery" --vectors "$scratch/rows.npy" --store float16
+	python3 tests/bench/peer_torch.py make "$scratch/rows.npy" "$rows" "$dim" 1 &&
+		python3 tests/bench/peer_torch.py make "$scratch/probes.npy" 4096 "$dim" 2 &&
+		python3 tests/bench/peer_torch.py head "$scratch/probes.npy" "$judged" "$scratch/judged.npy" &&
+		within 300 "$lineup" enrol "$scratch/gallery" --vectors "$scratch/rows.npy" --store float16 || return 1
 	# So few rows would stay in the journal, and nothing would be read from the disk.
 	[ -z "$quick" ] || "$lineup" compact "$scratch/gallery"
 }
