@@ -341,6 +341,23 @@ static void a_loss_at_any_submission_changes_no_answer(void **state)
 	}
 }
 
+/* A device that came meanwhile is not used: what the searcher has for each device it made for those there were. */
+static void a_loss_with_more_devices_than_before_uses_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct lineup_search_setup setup = vulkan(LINEUP_RESIDENCY_AUTO);
+	struct lineup_searcher *searcher;
+
+	f->bed->ctx->gpu_test.cap = 2; /* lists are drained, each by its device's thread */
+	searcher = bed_searcher(f->bed, &setup);
+	fake.devices = 4;
+	atomic_store(&fake.submits_left, 3);
+	bed_search(f->bed, searcher, &setup, &f->probes, &OPTIONS(.k = K));
+	assert_int_equal(messages_with(&f->bed->messages, "opened again"), 1);
+	assert_int_equal(facts_of(f, searcher).devices, 1);
+	lineup_searcher_destroy(searcher);
+}
+
 static void a_device_that_is_gone_for_good_leaves_it_to_the_cpu(void **state)
 {
 	struct fixture *f = *state;
@@ -469,6 +486,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_gallery_of_one_row_over_and_over_ends, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(an_empty_gallery_has_no_candidates, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_loss_at_any_submission_changes_no_answer, as_in_life, nothing_is_left),
+		cmocka_unit_test_setup_teardown(a_loss_with_more_devices_than_before_uses_no_more, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_device_that_is_gone_for_good_leaves_it_to_the_cpu, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup_teardown(a_load_survives_a_loss, as_in_life, nothing_is_left),
 		cmocka_unit_test_setup(a_device_that_does_not_answer_is_lost, as_in_life),

@@ -84,7 +84,7 @@ int lineup_gpus_feed(struct lineup_gpus *gpus, const struct lineup_stream_block 
 int lineup_gpus_finish(struct lineup_gpus *gpus, struct lineup_pool *pool);
 
 /*
- * Opens the devices anew, empty. -ENODEV: it failed, or the last loss was less than a minute ago, or no pass has been finished
+ * Opens the devices anew, empty; never more of them than before. -ENODEV: it failed, or the last loss was less than a minute ago, or no pass has been finished
  * since: the CPU takes over; logged as a warning either way.
  */
 int lineup_gpus_recover(struct lineup_gpus *gpus);

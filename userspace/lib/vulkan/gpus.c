@@ -33,6 +33,9 @@ static int open_devices(struct lineup_gpus *gpus)
 	err = lineup_vk_select(gpus->ctx, gpus->setup.devices, gpus->setup.named, list, &count);
 	if (!err && count > GPU_DEVICES_MAX)
 		err = lineup_fail(gpus->ctx, -EINVAL, "vulkan: %u devices: the limit is %d", count, GPU_DEVICES_MAX);
+	/* After a loss there may be others: the caller has numbered its threads by those there were. */
+	if (gpus->first_count && count > gpus->first_count)
+		count = gpus->first_count;
 	for (uint32_t i = 0; !err && i < count; i++) {
 		struct gpu *gpu = &gpus->gpu[i];
 
@@ -54,6 +57,8 @@ static int open_devices(struct lineup_gpus *gpus)
 			gpu->memory = lineup_vk_memory_available(gpu->device) / 10 * 8;
 	}
 	free(list);
+	if (!err && !gpus->first_count)
+		gpus->first_count = count;
 	return err;
 }
 

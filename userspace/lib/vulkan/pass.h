@@ -175,6 +175,7 @@ struct lineup_gpus {
 	uint32_t probes_max;
 	uint32_t cap_max;
 	uint32_t count;
+	uint32_t first_count;             /* when first opened */
 	struct gpu gpu[GPU_DEVICES_MAX];
 	const char *backend;
 	const char *staging;
