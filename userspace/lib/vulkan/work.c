@@ -4,7 +4,7 @@
 
 #include "pass.h"
 
-enum { NS_MS = 1000000, MEASURE_NS_MIN = 2 * NS_MS };
+enum { NS_MS = 1000000, MEASURE_NS_MIN = 2 * NS_MS, RATE_GROWTH_MAX = 8 };
 
 static const uint64_t second_ns = 1000000000;
 
@@ -36,7 +36,8 @@ int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64
 
 /*
  * What a wait for @s tells of the device's rate. Where the wait took time, the device has just finished; where it did not, it
- * may have done so long ago, and the rate is a lower bound.
+ * may have done so long ago, and the rate is a lower bound. A thread that was kept from running between two waits sees the second
+ * end at once, whatever it took: so that no single such rate makes a submission that a watchdog ends, a rate grows by steps.
  */
 static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited)
 {
@@ -49,6 +50,7 @@ static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited
 	gpu->finished_ns = now;
 	took = (double)(now - begun + 1);
 	seen = (double)s->products * NS_MS / took;
+	seen = seen < RATE_GROWTH_MAX * *rate ? seen : RATE_GROWTH_MAX * *rate;
 	if (!waited || took < MEASURE_NS_MIN)
 		*rate = seen > *rate ? seen : *rate;
 	else
@@ -101,13 +103,13 @@ int lineup_gpu_submit(struct gpu *gpu, uint64_t *value)
 	if (!s)
 		return 0;
 	gpu->open = NULL;
+	s->begun_ns = lineup_gpu_now_ns(); /* before: this thread may be kept from running after */
 	err = lineup_vk_submit(gpu->device, &gpu->device->compute, &s->commands, gpu->after, gpu->after_value, &s->value);
 	gpu->after = NULL;
 	if (err) {
 		s->value = 0;
 		return err;
 	}
-	s->begun_ns = lineup_gpu_now_ns();
 	*value = s->value;
 	return 0;
 }
