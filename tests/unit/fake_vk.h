@@ -29,6 +29,8 @@ static struct fake_plan {
 	uint32_t devices;          /* that "select" gives */
 	atomic_bool silent;        /* waits never end, though the work does */
 	atomic_uint late_us;          /* at most, before a submission runs */
+	atomic_uint products_us;   /* of codes in a microsecond: a slow device; 0: as fast as it can */
+	atomic_ullong products_most; /* in one submission */
 	atomic_int submits_left;   /* until the device is lost; negative: never */
 	atomic_int opens_left;     /* that succeed; negative: all */
 	atomic_int lost;           /* devices that were */
@@ -240,6 +242,22 @@ static void fake_await(struct fake_queue *q, uint64_t value)
 	pthread_mutex_unlock(&q->mutex);
 }
 
+/* Takes as long as a slow device would, at least. */
+static void fake_slow(const struct fake_recording *recording)
+{
+	uint32_t products_us = atomic_load(&fake.products_us);
+	uint64_t products = 0;
+
+	for (uint32_t i = 0; i < recording->count; i++)
+		if (recording->ops[i].kind == FAKE_SCAN)
+			products += (uint64_t)recording->ops[i].u.scan.rows * recording->ops[i].u.scan.probes *
+				    recording->ops[i].u.scan.pitch * 16;
+	if (products > atomic_load(&fake.products_most))
+		atomic_store(&fake.products_most, products);
+	if (products_us)
+		usleep((useconds_t)(products / products_us));
+}
+
 static void *fake_queue_main(void *arg)
 {
 	struct fake_queue *q = arg;
@@ -263,6 +281,7 @@ static void *fake_queue_main(void *arg)
 			fake_await(s.after, s.after_value);
 		for (uint32_t i = 0; i < s.recording->count; i++)
 			fake_run(&s.recording->ops[i]);
+		fake_slow(s.recording);
 		pthread_mutex_lock(&q->mutex);
 		q->done++;
 		pthread_cond_broadcast(&q->changed);
