@@ -342,6 +342,7 @@ static int open_found(struct lineup_vk_device *d)
 		return err;
 	if (d->ctx->gpu_test.wrap)
 		d->ctx->gpu_test.wrap(d->ctx->gpu_test.arg, &d->api);
+	lineup_vk_name(d, VK_OBJECT_TYPE_DEVICE, (uint64_t)(uintptr_t)d->device, "lineup device %u", d->info.index);
 	err = create_queue(d, &d->compute, "compute");
 	if (!err && own_transfer)
 		err = create_queue(d, &d->transfer, "transfer");

@@ -110,6 +110,7 @@ static int by_dma_buf(struct lineup_vk_device *d, const struct lineup_frame *fra
 		return err == -ENODEV ? err : -ENOTSUP;
 	}
 	lineup_vk_name(d, VK_OBJECT_TYPE_BUFFER, (uint64_t)b.buffer, "lineup frame");
+	lineup_vk_name(d, VK_OBJECT_TYPE_DEVICE_MEMORY, (uint64_t)b.memory, "lineup frame memory");
 	*buffer = b;
 	return 0;
 }
