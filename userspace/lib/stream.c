@@ -29,6 +29,7 @@ struct lineup_stream {
 	void *engine_state;
 	int *fds;
 	uint8_t *own;        /* the memory that was allocated for the ring */
+	bool left;           /* somebody may go on reading it for ever: it is never freed */
 	uint8_t *memory;     /* where the ring is: own, or another's */
 	size_t memory_size;
 	uint64_t slot_bytes;
@@ -280,7 +281,8 @@ void lineup_stream_destroy(struct lineup_stream *stream)
 		return;
 	if (stream->engine)
 		stream->engine->destroy(stream->engine_state);
-	lineup_pages_free(stream->own, stream->memory_size);
+	if (!stream->left)
+		lineup_pages_free(stream->own, stream->memory_size);
 	free(stream->order);
 	free(stream->slots);
 	free(stream->fds);
@@ -416,6 +418,11 @@ void lineup_stream_ring(const struct lineup_stream *stream, struct lineup_stream
 	ring->memory = stream->memory;
 	ring->slot_bytes = stream->slot_bytes;
 	ring->slot_count = stream->slot_count;
+}
+
+void lineup_stream_leave(struct lineup_stream *stream)
+{
+	stream->left = true;
 }
 
 /* Whether the first block on disk can be read into the ring where it is now. What it holds, and other failures, are a pass's to tell. */

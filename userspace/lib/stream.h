@@ -101,5 +101,7 @@ void lineup_stream_ring(const struct lineup_stream *stream, struct lineup_stream
  * cannot; the stream is then where it was. An error of going back is logged and leaves a stream that can only be destroyed.
  */
 int lineup_stream_move(struct lineup_stream *stream, void *memory);
+/* The ring's own memory stays when the stream is destroyed: a device that does not answer may still read from it. */
+void lineup_stream_leave(struct lineup_stream *stream);
 
 #endif

@@ -160,6 +160,8 @@ static void leave_behind(struct gpu *gpu)
 	lineup_warn(gpu->gpus->ctx, "%s: left behind as it is, with its memory", gpu->device->info.name);
 	if (gpu->ring_moved)
 		lineup_stream_move(gpu->gpus->stream, NULL);
+	else if (gpu->ring.size)
+		lineup_stream_leave(gpu->gpus->stream); /* imported: the device may still read it */
 	if (!copy)
 		return;
 	*copy = *gpu;
