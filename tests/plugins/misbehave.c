@@ -3,6 +3,7 @@
 // byte.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -156,6 +157,7 @@ static int extract(void *state, const struct lineup_plugin_frame *frame, struct 
 	case MISBEHAVE_MODEL: r->templates[0].model_digest[31] ^= 1; break;
 	case MISBEHAVE_REFUSE: return -EINVAL;
 	case MISBEHAVE_POSITIVE: return 5;
+	case MISBEHAVE_MINIMUM: return INT_MIN;
 	case MISBEHAVE_CLOSE: close(3); hang(); break;
 	case MISBEHAVE_FORGE: say("\x41\x4e\x53\x31 no answer", 14); break;
 	case MISBEHAVE_TWICE: {

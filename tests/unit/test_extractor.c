@@ -213,6 +213,7 @@ static const struct wrong {
 	{ MISBEHAVE_TWICE, LINEUP_FATE_RUBBISH, false, "no answer" },
 	{ MISBEHAVE_DESCRIPTOR, LINEUP_FATE_RUBBISH, false, "no answer" },
 	{ MISBEHAVE_POSITIVE, LINEUP_FATE_RUBBISH, false, "no answer" },
+	{ MISBEHAVE_MINIMUM, LINEUP_FATE_RUBBISH, false, "no answer" },
 	{ MISBEHAVE_DIM, LINEUP_FATE_MODEL, true, "33 components" },
 	{ MISBEHAVE_MODEL, LINEUP_FATE_MODEL, true, "model" },
 	{ MISBEHAVE_REFUSE, LINEUP_FATE_REFUSED, true, "refuses" },

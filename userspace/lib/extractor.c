@@ -324,7 +324,7 @@ static int copy_frame(struct lineup_extractor *e, const struct lineup_shot *shot
 	void *data;
 	int err;
 
-	if (e->spare_bytes < shot->frame->bytes || e->spare_fd < 0) {
+	if (e->spare_bytes < shot->frame->bytes || !e->spare) {
 		drop_spare(e);
 		e->spare_bytes = shot->frame->bytes;
 		e->spare_fd = memfd_create("lineup-frame", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -402,7 +402,7 @@ static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int f
 		return err ? err : lost(e, x, LINEUP_FATE_CRASHED, "its process %s", ending_text(how, text));
 	}
 	if (n == sizeof(*answer) && answer->magic == LINEUP_WIRE_ANSWER && answer->ticket == e->ticket && !answer->reserved &&
-	    answer->error <= 0)
+	    answer->error <= 0 && answer->error > -4096)
 		return 0;
 	err = end_process(e, 0, NULL);
 	return err ? err : lost(e, x, LINEUP_FATE_RUBBISH, "what came is no answer");
