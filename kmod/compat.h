@@ -3,7 +3,6 @@
 #ifndef LINEUP_COMPAT_H
 #define LINEUP_COMPAT_H
 
-#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/version.h>
@@ -33,19 +32,6 @@ static inline void lineup_vm_flags_set(struct vm_area_struct *vma, unsigned long
 	vm_flags_set(vma, flags);
 #else
 	vma->vm_flags |= flags;
-#endif
-}
-
-/*
- * Takes a reference to a file whose memory is known to be there, unless its last reference is gone
- * already.
- */
-static inline bool lineup_file_get_unless_zero(struct file *file)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-	return file_ref_get(&file->f_ref);
-#else
-	return atomic_long_inc_not_zero(&file->f_count);
 #endif
 }
 

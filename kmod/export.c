@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A frame as a dma-buf: attachments, mappings, CPU access, revocation. */
+#include <linux/dcache.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
@@ -354,8 +355,11 @@ struct dma_buf *lineup_frame_export(struct lineup_frame *frame, u32 fd_flags)
 	return dma_buf_export(&info);
 }
 
-/* Revokes a frame; tells whether that was news. The caller has a reference to the dma-buf. */
-bool lineup_frame_revoke(struct dma_buf *dmabuf)
+/*
+ * Revokes a frame; tells whether that was news. The caller has a reference to the dma-buf's dentry;
+ * its file may be gone.
+ */
+bool lineup_frame_revoke(struct dma_buf *dmabuf, struct dentry *dentry)
 {
 	struct lineup_frame *frame = dmabuf->priv;
 	bool is_news;
@@ -373,7 +377,7 @@ bool lineup_frame_revoke(struct dma_buf *dmabuf)
 	if (frame->shmem)
 		lineup_pages_cut_off(frame->shmem);
 	else
-		unmap_mapping_range(dmabuf->file->f_mapping, 0, 0, 1);
+		unmap_mapping_range(d_inode(dentry)->i_mapping, 0, 0, 1);
 	return true;
 }
 

@@ -26,6 +26,7 @@
 
 #include "lineup.h"
 
+struct dentry;
 struct file;
 struct page;
 struct pid;
@@ -45,6 +46,7 @@ struct lineup_frame {
 	/* pool->lock */
 	struct list_head node;		/* in pool->free or pool->held */
 	struct dma_buf *dmabuf;		/* while out; not a reference */
+	struct dentry *dentry;		/* of dmabuf, which lives as long as it does; likewise */
 	u64 id;				/* while out or held back */
 
 	struct mutex lock;		/* what follows; see above */
@@ -112,7 +114,7 @@ void lineup_pages_cut_off(struct file *shmem);
 extern const struct dma_buf_ops lineup_frame_ops;
 
 struct dma_buf *lineup_frame_export(struct lineup_frame *frame, u32 fd_flags);
-bool lineup_frame_revoke(struct dma_buf *dmabuf);
+bool lineup_frame_revoke(struct dma_buf *dmabuf, struct dentry *dentry);
 
 /* fence.c */
 void lineup_fences_exit(void);

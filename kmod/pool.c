@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Pools and the lives of their frames: free, out, held back, free again or freed. */
 #include <linux/cred.h>
+#include <linux/dcache.h>
 #include <linux/dma-buf.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -347,6 +348,7 @@ static int frame_publish(struct lineup_frame *frame, struct dma_buf *dmabuf)
 
 	mutex_lock(&pool->lock);
 	frame->dmabuf = dmabuf;
+	frame->dentry = dmabuf->file->f_path.dentry;
 	frame->id = id;
 	pool->frames_held_back--;
 	pool->frames_out++;
@@ -431,19 +433,18 @@ static bool pool_finish(struct lineup_pool *pool, u32 state)
 	return was_so;
 }
 
-/* The dma-buf of a frame that is out, with a reference; NULL if it is not, or on its way back. */
-static struct dma_buf *frame_get_dmabuf(struct lineup_frame *frame)
+/*
+ * The dentry of a frame that is out, with a reference, which keeps the dma-buf; NULL if the frame is
+ * not out, or on its way back. Not the file: a path, as open() with O_PATH has one, keeps the dma-buf
+ * without it.
+ */
+static struct dentry *frame_get_dentry(struct lineup_frame *frame)
 {
-	struct dma_buf *dmabuf = frame->dmabuf;
-
 	lockdep_assert_held(&frame->pool->lock);
-	/*
-	 * While lineup_frame_return() has not been here, the dma-buf and its file are still there,
-	 * but perhaps on their way out.
-	 */
-	if (dmabuf && !lineup_file_get_unless_zero(dmabuf->file))
-		dmabuf = NULL;
-	return dmabuf;
+	/* Until lineup_frame_return() has been here, the dentry's memory is still there. */
+	if (!frame->dmabuf || !lockref_get_not_dead(&frame->dentry->d_lockref))
+		return NULL;
+	return frame->dentry;
 }
 
 /*
@@ -465,7 +466,7 @@ static bool frame_revoke_held(struct lineup_frame *frame, struct file **shmem)
 static int frame_revoke(struct lineup_frame *frame, u64 id)
 {
 	struct lineup_pool *pool = frame->pool;
-	struct dma_buf *dmabuf = NULL;
+	struct dentry *dentry = NULL;
 	struct file *shmem = NULL;
 	bool is_news = false;
 	bool is_it;
@@ -474,17 +475,17 @@ static int frame_revoke(struct lineup_frame *frame, u64 id)
 	is_it = frame->id && (!id || frame->id == id);
 	if (is_it) {
 		id = frame->id;
-		dmabuf = frame_get_dmabuf(frame);
-		if (!dmabuf)
+		dentry = frame_get_dentry(frame);
+		if (!dentry)
 			is_news = frame_revoke_held(frame, &shmem);
 	}
 	mutex_unlock(&pool->lock);
 	if (!is_it)
 		return -ENOENT;
 
-	if (dmabuf) {
-		is_news = lineup_frame_revoke(dmabuf);
-		dma_buf_put(dmabuf);
+	if (dentry) {
+		is_news = lineup_frame_revoke(frame->dmabuf, dentry);
+		dput(dentry);
 	}
 	if (shmem) {
 		lineup_pages_cut_off(shmem);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Taking frames away from those who hold them: what they see, in which process they are, whoever asked for it. */
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -90,6 +91,53 @@ TEST_F(frame, revoked_leaves_the_others_alone_and_comes_back)
 	}
 	munmap(at, FRAME_BYTES);
 	close(other);
+}
+
+/* A mapping is enough to hold a frame, and is emptied like any other. With shmem the dma-buf is gone by then. */
+TEST_F(frame, revoked_while_only_a_mapping_is_left)
+{
+	self->at[0] = 1;
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(self->at[0], 1);
+	ASSERT_EQ(frame_revoke(self->pool, self->id), 0);
+	EXPECT_TRUE(raises_bus(self->at));
+	EXPECT_TRUE(raises_bus(self->at + FRAME_BYTES - 1));
+}
+
+/*
+ * A path keeps a dma-buf without its file, whose memory the next file gets. Revocation finds the dma-buf, and leaves the other
+ * file's mappings alone: the pages written to there exist nowhere else.
+ */
+TEST_F(frame, revoked_while_only_a_path_is_left)
+{
+	enum { OTHERS = 800 };
+	static uint8_t *at[OTHERS];
+	char name[32];
+	int path, file, lost = 0;
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", self->fd);
+	path = open(name, O_PATH | O_CLOEXEC);
+	ASSERT_GE(path, 0);
+	munmap(self->at, FRAME_BYTES);
+	self->at = MAP_FAILED;
+	close(self->fd);
+	self->fd = -1;
+	/* Linux 6.1 frees the memory of a file after a grace period. */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	for (int i = 0; i < OTHERS; i++) {
+		file = memfd_create("other", MFD_CLOEXEC);
+		ASSERT_GE(file, 0);
+		ASSERT_EQ(ftruncate(file, PAGE), 0);
+		at[i] = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+		ASSERT_NE((void *)at[i], MAP_FAILED);
+		at[i][0] = 1;
+	}
+	EXPECT_EQ(frame_revoke(self->pool, self->id), 0);
+	for (int i = 0; i < OTHERS; i++)
+		lost += at[i][0] != 1;
+	EXPECT_EQ(lost, 0);
+	close(path);
 }
 
 TEST_F(frame, an_id_that_is_not_out_is_not_found)

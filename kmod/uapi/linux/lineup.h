@@ -14,10 +14,10 @@
  * A frame is *free* (in its pool), *out* (LINEUP_IOC_FRAME_GET has made a dma-buf of it) or *held
  * back*: its dma-buf is gone, but somebody still has its pages pinned or, if it is shmem-backed,
  * mapped: a registered io_uring buffer, an O_DIRECT read or vmsplice() under way. A frame comes
- * back when the last reference to its dma-buf goes (descriptors, mappings, attachments of drivers)
- * and nobody holds its pages any more; it is then overwritten with zeroes, before anybody can get
- * it again. poll() on the pool's descriptor reports EPOLLIN while a frame is free, and EPOLLERR if
- * there is no pool.
+ * back when the last reference to its dma-buf goes (descriptors, those of O_PATH too, mappings,
+ * attachments of drivers) and nobody holds its pages any more; it is then overwritten with zeroes,
+ * before anybody can get it again. poll() on the pool's descriptor reports EPOLLIN while a frame is
+ * free, and EPOLLERR if there is no pool.
  *
  * close() of the last descriptor of a pool frees what is free or comes back; frames that are out
  * live on, unharmed, for those who hold them. If the last descriptor goes because the process that
