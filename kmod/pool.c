@@ -258,10 +258,16 @@ void lineup_frame_return(struct lineup_frame *frame)
 	trace_lineup_frame_held_back(frame, frame->id);
 	/* The dma-buf kept this module loaded until now; the frame does from here on. */
 	__module_get(THIS_MODULE);
+	/*
+	 * Whoever finds the frame in the list may free it, and the pool with it, while mutex_unlock()
+	 * is still looking for the next in line.
+	 */
+	kref_get(&pool->ref);
 	mutex_lock(&pool->lock);
 	list_add_tail(&frame->node, &pool->held);
 	mutex_unlock(&pool->lock);
 	schedule_delayed_work(&settle_work, SETTLE_INTERVAL);
+	pool_put(pool);
 }
 
 /*
