@@ -259,8 +259,8 @@ void lineup_frame_return(struct lineup_frame *frame)
 	/* The dma-buf kept this module loaded until now; the frame does from here on. */
 	__module_get(THIS_MODULE);
 	/*
-	 * Whoever finds the frame in the list may free it, and the pool with it, while mutex_unlock()
-	 * is still looking for the next in line.
+	 * Whoever finds the frame in the list may free it, and the pool with it, while
+	 * mutex_unlock() is still looking for the next in line.
 	 */
 	kref_get(&pool->ref);
 	mutex_lock(&pool->lock);
@@ -440,9 +440,9 @@ static bool pool_finish(struct lineup_pool *pool, u32 state)
 }
 
 /*
- * The dentry of a frame that is out, with a reference, which keeps the dma-buf; NULL if the frame is
- * not out, or on its way back. Not the file: a path, as open() with O_PATH has one, keeps the dma-buf
- * without it.
+ * The dentry of a frame that is out, with a reference, which keeps the dma-buf; NULL if the frame
+ * is not out, or on its way back. Not the file: a path, as open() with O_PATH has one, keeps the
+ * dma-buf without it.
  */
 static struct dentry *frame_get_dentry(struct lineup_frame *frame)
 {
