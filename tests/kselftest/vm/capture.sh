@@ -25,10 +25,10 @@ gcc -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -static "$here/vivid_template.c" -o 
 # Every library that one of them names, where the loader will look for it.
 rm -rf "$out/files/root"
 mkdir -p "$out/files/root/usr" "$out/files/root/lib64" "$out/files/root/lib"
-cp "$build/lineup" "$build/tests/unit/test_capture_read" "$build/tests/plugins/misbehave.so" "$out/files/"
+cp "$build/lineup" "$build"/tests/unit/test_capture_{read,drm} "$build/tests/plugins/misbehave.so" "$out/files/"
 rm -rf "$out/files/extractors"
 cp -r "$build/extractors" "$out/files/extractors"
-ldd "$build/lineup" "$build/tests/unit/test_capture_read" "$build"/extractors/* | sed -n 's|^[^/]*\(/[^ ]*\) (.*|\1|p' | sort -u | while read -r library; do
+ldd "$build/lineup" "$build"/tests/unit/test_capture_{read,drm} "$build"/extractors/* | sed -n 's|^[^/]*\(/[^ ]*\) (.*|\1|p' | sort -u | while read -r library; do
 	install -D -m 755 "$library" "$out/files/root$library"
 done
 
@@ -65,7 +65,7 @@ with open(out + "/block", "wb") as f:
     f.write(block)
 END
 
-"$here/vm.sh" -k "/boot/vmlinuz-$release" -v "$release" -m "vivid:n_devs=1" -M 1536M -t 900 \
+"$here/vm.sh" -k "/boot/vmlinuz-$release" -v "$release" -m "vgem vivid:n_devs=1" -M 1536M -t 900 \
 	-f "$out/files/* $out/module/kmod/lineup.ko $out/module/kmod/samples/educap.ko $here/capture_guest.sh" \
 	-c "COMPLAINTS='$complaints' sh ./capture_guest.sh" -- -device edu >"$out/console" 2>&1 || true
 sed -n '/^VM:/!p' "$out/console"
