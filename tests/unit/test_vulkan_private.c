@@ -75,6 +75,7 @@ static int tear_down(void **state)
 struct look {
 	uint32_t mappings;
 	const char *found;
+	uint64_t size; /* of the mapping it was found in */
 };
 
 static void look_at(void *arg, const void *map, uint64_t size)
@@ -82,8 +83,10 @@ static void look_at(void *arg, const void *map, uint64_t size)
 	struct look *look = arg;
 
 	look->mappings++;
-	if (!look->found)
-		look->found = needle_in(map, size);
+	if (look->found)
+		return;
+	look->found = needle_in(map, size);
+	look->size = size;
 }
 
 static void nothing_is_left(const struct vulkan *vulkan, const char *after)
@@ -239,7 +242,8 @@ static void nothing_mapped_is_freed_with_a_probe_in_it_after_a_loss(void **state
 		faulty_vk_mappings(look_at, &look);
 		lineup_searcher_destroy(searcher);
 		if (look.found)
-			fail_msg("loss %u: after the search: %s in mapped memory", i, look.found);
+			fail_msg("loss %u: after the search: %s in %llu bytes of mapped memory", i, look.found,
+				 (unsigned long long)look.size);
 		if (freed_with)
 			fail_msg("loss %u: mapped memory was freed with %s in it", i, freed_with);
 	}

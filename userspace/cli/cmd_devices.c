@@ -6,10 +6,11 @@
 #include "cli.h"
 
 static const char help[] =
-	"Usage: lineup devices [--measure] [--format table|json]\n"
+	"Usage: lineup devices [--no-measure] [--format table|json]\n"
 	"Lists the Vulkan devices: GPUs first, then devices that are software, which searches use only if they are named.\n"
-	"Each is opened, and its variants of the scan are compiled and tested.\n\n"
-	"  --measure  measure what each can do at most, in about a second: reading its memory, multiply-adds, uploads\n";
+	"Each is opened, its variants of the scan are compiled and tested, and what it can do at most is measured, in about a second: reading its\n"
+	"memory, multiply-adds, uploads.\n\n"
+	"  --no-measure  do not measure\n";
 
 static const char *const types[] = {
 	[LINEUP_DEVICE_OTHER] = "other",     [LINEUP_DEVICE_INTEGRATED] = "integrated", [LINEUP_DEVICE_DISCRETE] = "discrete",
@@ -76,7 +77,7 @@ static void print_device(const struct lineup_device *d, bool measured)
 			printf("    not %s: %s\n", d->variants[i].name, d->variants[i].why_not);
 	if (measured && d->variant) {
 		print_rate("reads", d->read_bytes, 1e9, "GB/s of its memory");
-		print_rate("computes", d->multiply_adds, 1e12, "T int8 multiply-adds/s");
+		print_rate("computes", d->multiply_adds, 1e9, "G int8 multiply-adds/s");
 		print_rate("uploads", d->upload_bytes, 1e9, "GB/s from host memory");
 	}
 	putchar('\n');
@@ -146,22 +147,22 @@ static int list(struct cli *cli, struct listing *listing)
 
 int cmd_devices(struct cli *cli, int argc, char **argv)
 {
-	enum { FORMAT = CLI_OPTION_FIRST, MEASURE };
+	enum { FORMAT = CLI_OPTION_FIRST, NO_MEASURE };
 	static const struct option options[] = {
 		{ "format", required_argument, NULL, FORMAT },
-		{ "measure", no_argument, NULL, MEASURE },
+		{ "no-measure", no_argument, NULL, NO_MEASURE },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	static const char *const formats[] = { "table", "json", NULL };
-	struct listing listing = { 0 };
+	struct listing listing = { .measured = true };
 	unsigned int word = 0;
 	int c, status = 0;
 
 	while (!status && (c = cli_option(cli, argc, argv, ":h", options)) != -1) {
 		switch (c) {
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, formats, &word); break;
-		case MEASURE: listing.measured = true; break;
+		case NO_MEASURE: listing.measured = false; break;
 		case 'h': return cli_help(cli, help);
 		default: return CLI_USAGE;
 		}
