@@ -185,6 +185,19 @@ static void auto_takes_no_software(void **state)
 	refuse("auto", -ENODEV, "there is no Vulkan driver");
 }
 
+static void auto_takes_a_card_once_though_two_drivers_show_it(void **state)
+{
+	(void)state;
+	machine.count--;
+	add_device(LINEUP_DEVICE_DISCRETE, "first, by another driver", 0x70, "0000:c1:00.0");
+	add_device(LINEUP_DEVICE_DISCRETE, "of an unknown place", 0x80, "");
+	add_device(LINEUP_DEVICE_DISCRETE, "of another", 0x90, "");
+	assert_int_equal(select_devices("auto", true), 0);
+	assert_int_equal(count, 4);
+	assert_string_equal(chosen[0].name, "first");
+	assert_string_equal(chosen[3].name, "of another");
+}
+
 static void auto_without_device_nodes_asks_no_driver(void **state)
 {
 	(void)state;
@@ -346,6 +359,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_device_is_named_in_three_ways, begin, end),
 		cmocka_unit_test_setup_teardown(several_are_taken_in_their_order, begin, end),
 		cmocka_unit_test_setup_teardown(auto_takes_no_software, begin, end),
+		cmocka_unit_test_setup_teardown(auto_takes_a_card_once_though_two_drivers_show_it, begin, end),
 		cmocka_unit_test_setup_teardown(auto_without_device_nodes_asks_no_driver, begin, end),
 		cmocka_unit_test_setup_teardown(what_names_nothing_is_refused, begin, end),
 		cmocka_unit_test_setup_teardown(a_node_is_found_by_its_number, begin, end),

@@ -48,9 +48,10 @@ static const struct {
 	{ LINEUP_FRAMES_SYNC_CHECK, "sync-check" },
 };
 
+/* A pool of the heap has no descriptor that could be open. */
 static const char *state(const struct lineup_frames_info *p)
 {
-	return p->revoked ? "revoked" : p->closed ? "closed" : p->heap ? "heap" : "open";
+	return p->revoked ? "revoked" : p->heap ? "heap" : p->closed ? "closed" : "open";
 }
 
 /* A process may call itself anything. */

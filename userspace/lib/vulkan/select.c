@@ -138,12 +138,21 @@ static int none(struct lineup_ctx *ctx, bool asked, const char *why)
 	return -ENODEV;
 }
 
+/* Two drivers may show one card: the first one's is taken. */
+static bool is_there(const struct lineup_device *devices, uint32_t count, const struct lineup_device *device)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (device->pci[0] && !strcmp(devices[i].pci, device->pci))
+			return true;
+	return false;
+}
+
 static int select_auto(const struct choice *c, bool software, struct lineup_device *devices, uint32_t *count)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < c->count; i++)
-		if (c->all[i].type != LINEUP_DEVICE_SOFTWARE && !c->all[i].why_not)
+		if (c->all[i].type != LINEUP_DEVICE_SOFTWARE && !c->all[i].why_not && !is_there(devices, n, &c->all[i]))
 			devices[n++] = c->all[i];
 	for (uint32_t i = 0; software && !n && i < c->count; i++)
 		if (!c->all[i].why_not)
