@@ -24,7 +24,7 @@ needs_device()
 
 needs_vulkan()
 {
-	! lineup info --build | grep -q '^optional parts *none' || skip "built without Vulkan"
+	! lineup info --build | grep -q '^optional parts *Vulkan no' || skip "built without Vulkan"
 }
 
 needs_software()

@@ -66,7 +66,7 @@ static int print_build(struct cli *cli, unsigned int format)
 		if (vulkan[0])
 			printf("optional parts  Vulkan, with the headers of %s\n", vulkan);
 		else
-			printf("optional parts  none are built in: Vulkan no\n");
+			printf("optional parts  Vulkan no\n");
 		printf("extractors      %s\nDRM import      %s\n", lineup_extractor_support(), lineup_frame_drm_support());
 		json_decref(b.array);
 	} else {
