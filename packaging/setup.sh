@@ -37,10 +37,12 @@ run_as_root()
 	fi
 }
 
+# INITRD=No: where nothing is in /boot, as in a container, nothing starts from there, and the kernels' initial file systems, which take
+# minutes to pack, are for nobody: the tests pack their own.
 install_missing()
 {
 	# shellcheck disable=SC2086 # a list of words
-	run_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
+	run_as_root env DEBIAN_FRONTEND=noninteractive $initrd apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $missing
 }
 
 missing=
@@ -71,6 +73,14 @@ if ! command -v apt-get >/dev/null; then
 fi
 
 echo "lineup: these packages are missing:$missing"
+initrd=
+if [ -z "$(ls -A /boot 2>/dev/null)" ]; then
+	initrd=INITRD=No
+else
+	case $missing in
+	*linux-headers-6.12-* | *linux-image-*) echo "lineup: a kernel comes with them, and this machine may choose it when it starts next" ;;
+	esac
+fi
 case $missing in
 *:arm64*)
 	if ! dpkg --print-foreign-architectures | grep -qx arm64; then
