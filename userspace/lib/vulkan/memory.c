@@ -128,6 +128,9 @@ int lineup_vk_buffer_create(struct lineup_vk_device *d, enum lineup_vk_where whe
 		lineup_vk_buffer_destroy(d, &b);
 		return err;
 	}
+	/* A driver may hand out what this process had before: probes, if the device that held them was lost and could not erase them. */
+	if (b.map)
+		memset(b.map, 0, size);
 	name(d, &b, text);
 	*buffer = b;
 	return 0;
