@@ -74,6 +74,12 @@ edu()
 	./edu "$@"
 }
 
+# The driver that uses the in-kernel API has its cases run when it is loaded.
+driver()
+{
+	insmod ./lineup_driver.ko && cat /sys/module/lineup_driver/parameters/results && rmmod lineup_driver
+}
+
 log()
 {
 	echo "=== log"
@@ -90,7 +96,7 @@ for program; do
 	read -r begin _ </proc/uptime
 	echo "=== begin $program"
 	case $program in
-	load | unload | edu) $program ;;
+	load | unload | edu | driver) $program ;;
 	lifetime)
 		# It removes lineup.ko, which the sample driver uses.
 		grep -q ^educap /proc/modules && rmmod educap && again=1

@@ -54,12 +54,17 @@ find_kernel()
 	[ ! -s "$cache" ] || image=$cache
 }
 
-# Objects of two kernels must not meet in one folder.
-build_module()
+# Objects of two kernels must not meet in one folder. The driver of the tests is built as a vendor's would be: against ours.
+build_modules()
 {
-	mkdir -p "$out/module"
+	mkdir -p "$out/module" "$out/driver"
 	cp -ru "$root/Kbuild" "$root/kmod" "$out/module/"
-	make -C "$headers" M="$out/module" modules >"$out/module.log" 2>&1 || { tail -n 40 "$out/module.log"; return 1; }
+	cp -u "$here"/driver/* "$out/driver/"
+	{
+		make -C "$headers" M="$out/module" modules &&
+			make -C "$headers" M="$out/driver" LINEUP="$out/module/kmod" \
+				KBUILD_EXTRA_SYMBOLS="$out/module/Module.symvers" modules
+	} >"$out/module.log" 2>&1 || { tail -n 40 "$out/module.log"; return 1; }
 }
 
 build_programs()
@@ -90,7 +95,7 @@ boot()
 	shift 3
 
 	files=$(find "$programs" -maxdepth 1 -type f -perm -u+x -printf '%p ')
-	files+=$(find "$out/module" -name '*.ko' -printf '%p ')
+	files+=$(find "$out/module" "$out/driver" -name '*.ko' -printf '%p ')
 	"$here/vm/vm.sh" -k "$image" -v "$release" ${modules:+-r "$modules"} -m "$mods" -f "$files $here/guest.sh" -d "$disk" \
 		-t "$seconds" -c "sh ./guest.sh $tests" "$@" >"$out/$setup.console" 2>&1 || true
 	split "$setup"
@@ -163,10 +168,10 @@ split()
 
 source=$("$here/vm/source.sh" parts)
 find_kernel
-build_module
+build_modules
 build_programs
 make_disk
-everything="load abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota pressure lifetime model unload"
+everything="load driver abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota pressure lifetime model unload"
 # Only kernels built for it inject faults.
 [ "$kernel" != debug ] || everything=${everything/ unload/ fault unload}
 nodes="-object memory-backend-ram,id=n0,size=768M -object memory-backend-ram,id=n1,size=768M
