@@ -6,6 +6,7 @@
 #include <linux/udmabuf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "capture.h"
 
