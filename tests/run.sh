@@ -789,7 +789,8 @@ integration_tests_under_asan_and_ubsan()
 	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined all && run_scripts "${FUNCNAME[0]}" "$out/asan"
 }
 
-# The tests whose programs run more than one thread; of GPUs those on devices that are made up, for a driver is not instrumented. tsan wants the addresses where it expects them, so randomisation is off.
+# The tests whose programs run more than one thread; of GPUs those on devices that are made up, for a driver is not instrumented. tsan wants the
+# addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
 	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"

@@ -114,7 +114,7 @@ static int plan_make(struct cli *cli, struct lineup_gallery *gallery, struct pla
 	if (!plan->count && why_none)
 		return cli_fail(cli, "--device: there is no Vulkan device: %s", why_none);
 	if (!plan->count && strcmp(plan->choice, "auto") == 0)
-		return cli_fail(cli, "--device: there is no GPU, and a software device is only taken if it is named");
+		return cli_fail(cli, "--device: there is no GPU, and a software device is only taken if it is named, as in --device 0");
 	if (!plan->count)
 		return cli_fail(cli, "--device: there is no Vulkan device '%s'; see `lineup devices`", plan->choice);
 	return cli_status(cli, lineup_gallery_shares(gallery, plan->count, plan->memory, plan->share));

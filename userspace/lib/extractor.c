@@ -180,7 +180,8 @@ static int set_paths(struct lineup_extractor *e, const struct lineup_extractor_o
 		return -ENOMEM;
 	/* Said by the name, where a process that does not start could only say that it did not. */
 	if (access(e->helper, X_OK))
-		return lineup_fail(e->ctx, -errno, "%s: %s", e->helper, strerror(errno));
+		return lineup_fail(e->ctx, -errno, "%s: %s (not installed? LINEUP_EXTRACTORS can name another directory)", e->helper,
+				   strerror(errno));
 	if (access(e->plugin, R_OK))
 		return lineup_fail(e->ctx, -errno, "%s: %s", e->plugin, strerror(errno));
 	return 0;
