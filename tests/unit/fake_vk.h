@@ -29,8 +29,9 @@ static struct fake_plan {
 	uint32_t devices;          /* that "select" gives */
 	atomic_bool silent;        /* waits never end, though the work does */
 	atomic_uint late_us;          /* at most, before a submission runs */
-	atomic_uint products_us;   /* of codes in a microsecond: a slow device; 0: as fast as it can */
+	uint32_t products_us;      /* of codes in a microsecond, by clock_ns: a slow device; 0: there is no such clock */
 	atomic_ullong products_most; /* in one submission */
+	atomic_ullong clock_ns;    /* what fake_now_ns() tells: only a slow device's work moves it on */
 	atomic_int submits_left;   /* until the device is lost; negative: never */
 	atomic_int opens_left;     /* that succeed; negative: all */
 	atomic_int lost;           /* devices that were */
@@ -73,6 +74,7 @@ struct fake_queue {
 	pthread_cond_t changed;
 	pthread_t thread;
 	struct fake_submission pending[FAKE_PENDING_MAX];
+	uint64_t finish_ns[FAKE_PENDING_MAX], last_ns; /* when a slow device is done with each, and with all, by fake.clock_ns */
 	uint64_t submitted, done;
 	bool stop;
 	uint64_t random;
@@ -242,20 +244,55 @@ static void fake_await(struct fake_queue *q, uint64_t value)
 	pthread_mutex_unlock(&q->mutex);
 }
 
-/* Takes as long as a slow device would, at least. */
-static void fake_slow(const struct fake_recording *recording)
+static uint64_t fake_products(const struct fake_recording *recording)
 {
-	uint32_t products_us = atomic_load(&fake.products_us);
 	uint64_t products = 0;
 
 	for (uint32_t i = 0; i < recording->count; i++)
 		if (recording->ops[i].kind == FAKE_SCAN)
 			products += (uint64_t)recording->ops[i].u.scan.rows * recording->ops[i].u.scan.probes *
 				    recording->ops[i].u.scan.pitch * 16;
+	return products;
+}
+
+/*
+ * The clock of a slow device, for gpu_test.now_ns. No real time takes part: a submission begins when it is made or the one before
+ * is done, whichever is later, and takes what its products take; who waits for it comes back when it is done.
+ */
+static uint64_t fake_now_ns(void *arg)
+{
+	(void)arg;
+	return atomic_load(&fake.clock_ns);
+}
+
+/* With the queue's mutex held, of submission number q->submitted. */
+static void fake_take_time(struct fake_queue *q, const struct fake_recording *recording)
+{
+	uint64_t products = fake_products(recording), now = atomic_load(&fake.clock_ns);
+
 	if (products > atomic_load(&fake.products_most))
 		atomic_store(&fake.products_most, products);
-	if (products_us)
-		usleep((useconds_t)(products / products_us));
+	if (!fake.products_us)
+		return;
+	q->last_ns = (q->last_ns > now ? q->last_ns : now) + products * 1000 / fake.products_us;
+	q->finish_ns[q->submitted % FAKE_PENDING_MAX] = q->last_ns;
+}
+
+/* Whether a slow device is still at submission @value; with @wait, it is not after this. */
+static bool fake_busy(struct fake_queue *q, uint64_t value, bool wait)
+{
+	uint64_t finish;
+
+	if (!fake.products_us || !value)
+		return false;
+	pthread_mutex_lock(&q->mutex);
+	finish = q->submitted - value < FAKE_PENDING_MAX ? q->finish_ns[(value - 1) % FAKE_PENDING_MAX] : 0;
+	pthread_mutex_unlock(&q->mutex);
+	if (finish <= atomic_load(&fake.clock_ns))
+		return false;
+	if (wait)
+		atomic_store(&fake.clock_ns, finish);
+	return !wait;
 }
 
 static void *fake_queue_main(void *arg)
@@ -281,7 +318,6 @@ static void *fake_queue_main(void *arg)
 			fake_await(s.after, s.after_value);
 		for (uint32_t i = 0; i < s.recording->count; i++)
 			fake_run(&s.recording->ops[i]);
-		fake_slow(s.recording);
 		pthread_mutex_lock(&q->mutex);
 		q->done++;
 		pthread_cond_broadcast(&q->changed);
@@ -545,6 +581,7 @@ int lineup_vk_submit(struct lineup_vk_device *device, struct lineup_vk_queue *qu
 	q->pending[q->submitted % FAKE_PENDING_MAX] = (struct fake_submission){ .recording = fake_recording(commands),
 										.after = after ? fake_queue(after) : NULL,
 										.after_value = after_value };
+	fake_take_time(q, fake_recording(commands));
 	*value = queue->submitted = ++q->submitted;
 	pthread_cond_broadcast(&q->changed);
 	pthread_mutex_unlock(&q->mutex);
@@ -561,6 +598,12 @@ int lineup_vk_wait(struct lineup_vk_device *device, const struct lineup_vk_queue
 		return -ENODEV;
 	if (atomic_load(&fake.silent))
 		return -ETIMEDOUT;
+	if (fake.products_us) {
+		if (fake_busy(q, value, timeout_ns))
+			return -ETIMEDOUT;
+		fake_await(q, value);
+		return 0;
+	}
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += (time_t)((timeout_ns + (uint64_t)until.tv_nsec) / 1000000000);
 	until.tv_nsec = (long)((timeout_ns + (uint64_t)until.tv_nsec) % 1000000000);

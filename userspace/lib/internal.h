@@ -52,6 +52,7 @@ struct lineup_gpu_test {
 	uint32_t silence_ms;       /* without an answer a device counts as lost; 0: two minutes */
 	uint32_t loss_again_ms;    /* a second loss within is the last; 0: one minute */
 	uint32_t child_ms;         /* time limit of a pipeline that is made in a child process; 0: as in life */
+	uint64_t (*now_ns)(void *arg); /* the clock that submissions are measured by; NULL: CLOCK_MONOTONIC */
 };
 
 struct lineup_ctx {

@@ -216,7 +216,7 @@ int lineup_gpu_job_settle(struct gpu *gpu, struct gpu_job *job)
 	int err = 0;
 
 	if (job->value)
-		err = lineup_gpu_wait(gpu, &gpu->device->compute, job->value);
+		err = lineup_gpu_finish(gpu, job->value);
 	job->value = 0;
 	for (uint32_t i = 0; !err && i < job->chunk_count; i++)
 		if (overflowed(gpu, job->index * GPU_JOB_CHUNKS + i))

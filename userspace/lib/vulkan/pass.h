@@ -207,6 +207,8 @@ int lineup_gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands);
 /* Submits what was recorded, if anything; *@value: what the compute timeline reaches then. */
 int lineup_gpu_submit(struct gpu *gpu, uint64_t *value);
 int lineup_gpu_submit_and_wait(struct gpu *gpu);
+/* Waits until the compute timeline reaches @value, and learns the device's rate from each submission that ends on the way. */
+int lineup_gpu_finish(struct gpu *gpu, uint64_t value);
 /* Waits, however long, with an eye on devices that do not answer. Any thread. */
 int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value);
 

@@ -16,6 +16,13 @@ uint64_t lineup_gpu_now_ns(void)
 	return (uint64_t)t.tv_sec * second_ns + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t clock_ns(const struct gpu *gpu)
+{
+	const struct lineup_gpu_test *test = &gpu->gpus->ctx->gpu_test;
+
+	return test->now_ns ? test->now_ns(test->arg) : lineup_gpu_now_ns();
+}
+
 int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64_t value)
 {
 	uint64_t silence_ns = gpu->gpus->ctx->gpu_test.silence_ms * (uint64_t)NS_MS, waited_ns = 0;
@@ -42,12 +49,14 @@ int lineup_gpu_wait(struct gpu *gpu, const struct lineup_vk_queue *queue, uint64
 static void measure(struct gpu *gpu, const struct gpu_submission *s, bool waited)
 {
 	double *rate = &gpu->rate[gpu->layout.probes <= LINEUP_GPU_GEMV_PROBES];
-	uint64_t now = lineup_gpu_now_ns(), begun = s->begun_ns;
+	uint64_t now = clock_ns(gpu), begun = s->begun_ns;
 	double took, seen;
 
 	if (waited && gpu->finished_ns > begun)
 		begun = gpu->finished_ns;
 	gpu->finished_ns = now;
+	if (!s->products)
+		return;
 	took = (double)(now - begun + 1);
 	seen = (double)s->products * NS_MS / took;
 	seen = seen < RATE_GROWTH_MAX * *rate ? seen : RATE_GROWTH_MAX * *rate;
@@ -72,6 +81,19 @@ static int submission_wait(struct gpu *gpu, struct gpu_submission *s)
 		measure(gpu, s, waited);
 	s->value = 0;
 	return err;
+}
+
+int lineup_gpu_finish(struct gpu *gpu, uint64_t value)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < GPU_SUBMISSIONS; i++) {
+		struct gpu_submission *s = &gpu->submissions[(gpu->submission_next + i) % GPU_SUBMISSIONS];
+
+		if (s->value <= value)
+			err = submission_wait(gpu, s);
+	}
+	return err ? err : lineup_gpu_wait(gpu, &gpu->device->compute, value);
 }
 
 int lineup_gpu_record(struct gpu *gpu, struct lineup_vk_commands **commands)
@@ -103,7 +125,7 @@ int lineup_gpu_submit(struct gpu *gpu, uint64_t *value)
 	if (!s)
 		return 0;
 	gpu->open = NULL;
-	s->begun_ns = lineup_gpu_now_ns(); /* before: this thread may be kept from running after */
+	s->begun_ns = clock_ns(gpu); /* before: this thread may be kept from running after */
 	err = lineup_vk_submit(gpu->device, &gpu->device->compute, &s->commands, gpu->after, gpu->after_value, &s->value);
 	gpu->after = NULL;
 	if (err) {
