@@ -725,9 +725,9 @@ kernel_tests_on_6_12()
 #
 #	If that kernel is in the cache ($LINEUP_KERNEL_CACHE), it runs the programs that try the most paths for their time.
 #	Otherwise the same checks are on in a user-mode kernel, which is built in minutes and boots in two seconds. It has one processor and
-#	neither PCI card nor V4L2: left out are races between processors; edu, with bounce buffers, IOMMU and unplugging; vivid. Its list
-#	of programs is in kernel_tests.sh. What is not in it meets the checks in `make check-kdebug` only, though it runs without them in
-#	kernel_tests_on_6_1 and _6_12.
+#	neither PCI card nor V4L2. Left out are races between processors; edu, with bounce buffers, IOMMU and unplugging; vivid; pressure,
+#	for its two minutes; what needs write-combined memory or a second NUMA node; and the three facts that left_out() of guest.sh names.
+#	These meet the checks in `make check-kdebug` only, though they run without them in kernel_tests_on_6_1 and _6_12.
 kernel_tests_on_a_debug_kernel()
 {
 	local stage=${FUNCNAME[0]}

@@ -209,8 +209,8 @@ for setup; do
 			-device intel-iommu,intremap=off -device pcie-root-port,id=rp0 -device edu,bus=rp0,id=card
 		;;
 	um)
-		boot um "${LINEUP_TESTS:-load driver wipe uring vgem fences sync quota lifetime unload}" "vgem" \
-			-u -M 1G -a "init_on_alloc=0"
+		boot um "${LINEUP_TESTS:-load driver abi dmabuf-heap memory wipe uring vgem fences sync revoke quota lifetime model fault unload}" "vgem" \
+			-u -M 1G -a "init_on_alloc=0 USER_MODE=yes"
 		;;
 	*) echo "kernel_tests.sh: no setup $setup" >&2; exit 2 ;;
 	esac
