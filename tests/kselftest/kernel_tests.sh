@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # kernel_tests.sh KERNEL OUT [SETUP...]: tests the module in a kernel. KERNEL is the release of one in /lib/modules and /boot, or
-# "debug" (see vm/kernel.sh). Logs go to OUT: SETUP.console, and for each program SETUP.PROGRAM.log (TAP) and
+# "debug" or "um" (see vm/kernel.sh). Logs go to OUT: SETUP.console, and for each program SETUP.PROGRAM.log (TAP) and
 # SETUP.PROGRAM.log.status.
 #
 # Setups, each one boot:
@@ -9,6 +9,7 @@
 #	plain		NVMe, two NUMA nodes, vivid, vgem, the edu card: everything
 #	swiotlb		4 GiB and a card that reaches 32 bits: what it moves goes through bounce buffers
 #	iommu		the card behind an emulated IOMMU; it is unplugged during a transfer
+#	um		the only one of kernel "um": a disk and vgem, one processor, no PCI card
 #
 # After each program the kernel's log is read: what the kernel calls a bug is a failed case of that program.
 set -eu -o pipefail
@@ -19,7 +20,11 @@ kernel=$1
 mkdir -p "$2"
 out=$(cd "$2" && pwd)
 shift 2
-[ $# != 0 ] || set -- plain swiotlb iommu
+if [ "$kernel" = um ]; then
+	set -- um
+elif [ $# = 0 ]; then
+	set -- plain swiotlb iommu
+fi
 
 # What the kernel says when it has found a mistake. "unloaded with" is lineup's own: something was left when it went.
 complaints='WARNING:|BUG:|BUG |INFO: (possible|task|rcu|trying)|KASAN|UBSAN|Oops|general protection|Bad page|Bad rss'
@@ -32,12 +37,21 @@ find_kernel()
 	local dir cache
 
 	seconds=1200
+	arch=
 	if [ "$kernel" = debug ]; then
 		# Everything is checked, many times over.
 		seconds=3600
-		dir=$("$here/vm/kernel.sh")
+		dir=$("$here/vm/kernel.sh" debug)
 		release=$(cat "$dir/include/config/kernel.release")
 		image=$dir/arch/x86/boot/bzImage
+		headers=$dir
+		modules=$dir/root
+		return
+	elif [ "$kernel" = um ]; then
+		dir=$("$here/vm/kernel.sh" um)
+		arch=um
+		release=$(cat "$dir/include/config/kernel.release")
+		image=$dir/linux
 		headers=$dir
 		modules=$dir/root
 		return
@@ -61,8 +75,8 @@ build_modules()
 	cp -ru "$root/Kbuild" "$root/kmod" "$out/module/"
 	cp -u "$here"/driver/* "$out/driver/"
 	{
-		make -C "$headers" M="$out/module" modules &&
-			make -C "$headers" M="$out/driver" LINEUP="$out/module/kmod" \
+		make -C "$headers" ${arch:+"ARCH=$arch"} M="$out/module" modules &&
+			make -C "$headers" ${arch:+"ARCH=$arch"} M="$out/driver" LINEUP="$out/module/kmod" \
 				KBUILD_EXTRA_SYMBOLS="$out/module/Module.symvers" modules
 	} >"$out/module.log" 2>&1 || { tail -n 40 "$out/module.log"; return 1; }
 }
@@ -193,6 +207,10 @@ for setup; do
 		boot iommu "${LINEUP_TESTS:-load edu unload}" "vgem" -M 4G \
 			-a "init_on_alloc=0 intel_iommu=on EDU_MEANS=iommu EDU_UNPLUG=edu,bus=rp0,id=card" -- \
 			-device intel-iommu,intremap=off -device pcie-root-port,id=rp0 -device edu,bus=rp0,id=card
+		;;
+	um)
+		boot um "${LINEUP_TESTS:-load driver abi dmabuf-heap memory wipe uring vgem fences sync revoke quota lifetime model fault unload}" "vgem" \
+			-u -M 1G -a "init_on_alloc=0 USER_MODE=yes"
 		;;
 	*) echo "kernel_tests.sh: no setup $setup" >&2; exit 2 ;;
 	esac

@@ -215,6 +215,7 @@ static struct use uses[USES];
 static struct place places[WORKERS];
 static uint64_t random_state, ids_max, operations_done;
 static int any;
+static bool has_write_combine;
 static char failure[512];
 
 /* splitmix64: small, and the same everywhere. */
@@ -440,6 +441,8 @@ static bool do_create(struct place *place, uint32_t slot)
 		return true;
 	*pool = (struct pool){ .flags = flags[draw(6)], .frames = 1 + draw(FRAMES_MAX), .pages = 1 + draw(PAGES_MAX),
 			       .descriptors = 1 };
+	if (pool->flags == LINEUP_POOL_WRITE_COMBINE && !has_write_combine)
+		pool->flags = 0;
 	q.create = (struct lineup_pool_create){ .frame_bytes = pool->pages * PAGE - draw(PAGE), .frames = pool->frames,
 						.flags = pool->flags, .node = -1 };
 	a = ask(place, &q);
@@ -666,6 +669,14 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 	return getenv(name) ? strtoull(getenv(name), NULL, 0) : otherwise;
 }
 
+static bool write_combine_works(void)
+{
+	int pool = pool_new(PAGE, 1, LINEUP_POOL_WRITE_COMBINE);
+
+	close(pool);
+	return pool != -EOPNOTSUPP;
+}
+
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT 1200
 
@@ -679,6 +690,7 @@ TEST(random_operations_do_what_the_model_does)
 	ASSERT_GE(any, 0);
 	ASSERT_EQ(stats_get(any, &stats), 0);
 	ASSERT_EQ(stats.pools, 0);
+	has_write_combine = write_combine_works();
 	for (int i = 0; i < WORKERS; i++) {
 		ASSERT_TRUE(worker_begin(&places[i]));
 	}

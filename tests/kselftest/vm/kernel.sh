@@ -1,23 +1,33 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# kernel.sh [-n]: builds the debug kernel from Debian's source unless it is there, and prints its build folder. With -n, nothing
-# is built.
+# kernel.sh [-n] debug|um: builds one of the two kernels that look for mistakes from Debian's source unless it is there, and prints
+# its build folder. "debug" is for a PC, "um" a program of this machine (user-mode Linux). With -n, nothing is built.
 #
 # The folder in $LINEUP_KERNEL_CACHE (build/kernel) is named for the source's version and the fragment, so a change of either
-# builds another. It holds bzImage, what modules need to build against it, and root/ with its own modules. ccache is used if it is
-# there, in $CCACHE_DIR or beside the folder.
+# builds another. It holds the kernel, what modules need to build against it, and root/ with its own modules. ccache is used if it
+# is there, in $CCACHE_DIR or beside the folder.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../../.."
-fragment=$here/debug.config
+may_build=yes
+if [ "${1-}" = -n ]; then
+	may_build=no
+	shift
+fi
+case ${1-} in
+debug) arch=x86 image=bzImage ;;
+um) arch=um image=linux ;;
+*) echo "usage: kernel.sh [-n] debug|um" >&2; exit 2 ;;
+esac
+fragment=$here/$1.config
 cache=${LINEUP_KERNEL_CACHE:-build/kernel}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
-dir=$cache/debug-$(dpkg-query -W -f '${Version}' linux-source-6.12)-$(sha256sum "$fragment" | cut -c 1-12)
+dir=$cache/$1-$(dpkg-query -W -f '${Version}' linux-source-6.12)-$(sha256sum "$fragment" | cut -c 1-12)
 log=$dir.log
 
-if [ "${1-}" = -n ]; then
+if [ $may_build = no ]; then
 	[ -e "$dir/complete" ] && echo "$dir"
 	exit
 fi
@@ -31,7 +41,7 @@ compiler=gcc
 
 build()
 {
-	make -C "$source" O="$dir" ARCH=x86 CC="$compiler" "$@"
+	make -C "$source" O="$dir" ARCH=$arch CC="$compiler" "$@"
 }
 
 # allnoconfig drops in silence what nothing selects.
@@ -51,7 +61,7 @@ if [ ! -e "$dir/complete" ]; then
 	begin=$SECONDS
 	{
 		configure
-		build -j"$(nproc)" bzImage modules
+		build -j"$(nproc)" $image modules
 		build INSTALL_MOD_PATH="$dir/root" modules_install
 	} >"$log" 2>&1 </dev/null || { tail -n 30 "$log" >&2; exit 1; }
 	touch "$dir/complete"
