@@ -3,7 +3,8 @@
 # The whole test matrix, and the whole of continuous integration: tests/run.sh [STAGE...] runs all stages, or those named.
 #
 # A stage is a function below, named for the fact it shows. Each counts as one test, except those that run test programs, where each
-# case counts. Logs are kept in build/check/. The last line is "N passed, N failed, N skipped"; the exit status is 1 if any failed.
+# case counts. Logs are kept in build/check/, and in its file "times" how long each stage took. The last line is "N passed, N failed,
+# N skipped"; the exit status is 1 if any failed.
 
 cd "$(dirname "$0")/.." || exit 1
 exec </dev/null 2>&1
@@ -924,7 +925,7 @@ out=$(cd "$out" && pwd)
 case $out in
 "$PWD"/*) out=${out#"$PWD"/} ;;
 esac
-rm -rf "$out/tmp" "$out/summary"
+rm -rf "$out/tmp" "$out/summary" "$out/times"
 mkdir -p "$out/tmp"
 tmp=$(cd "$out/tmp" && pwd)
 export XDG_CACHE_HOME=${tmp%/tmp}/cache # of pipelines: not the user's, but kept from run to run
@@ -945,9 +946,13 @@ for stage; do
 	esac
 	[ $((passed + failed + skipped)) != "$counted" ] || record failed "$stage" "ran no test"
 	printf '%4d s  %s (%d passed, %d failed, %d skipped so far)\n' $((SECONDS - begin)) "$stage" "$passed" "$failed" "$skipped"
+	printf '%5d s  %s\n' $((SECONDS - begin)) "$stage" >>"$out/times"
 done
 
 rm -rf "$out/tmp"
+printf '%5d s  in all\n' $SECONDS >>"$out/times"
+printf '\ntimes:\n'
+cat "$out/times"
 if [ "$skipped" != 0 ]; then
 	printf '\nskipped:\n'
 	printf '  %s\n' "${skips[@]}"
