@@ -357,7 +357,8 @@ struct dma_buf *lineup_frame_export(struct lineup_frame *frame, u32 fd_flags)
 
 /*
  * Revokes a frame; tells whether that was news. The caller has a reference to the dma-buf's dentry;
- * its file may be gone.
+ * its file may be gone. Who comes second empties the mappings as well, for the first may not be
+ * done with that.
  */
 bool lineup_frame_revoke(struct dma_buf *dmabuf, struct dentry *dentry)
 {
@@ -372,13 +373,11 @@ bool lineup_frame_revoke(struct dma_buf *dmabuf, struct dentry *dentry)
 	if (is_news)
 		dma_buf_move_notify(dmabuf);
 	dma_resv_unlock(dmabuf->resv);
-	if (!is_news)
-		return false;
 	if (frame->shmem)
 		lineup_pages_cut_off(frame->shmem);
 	else
 		unmap_mapping_range(d_inode(dentry)->i_mapping, 0, 0, 1);
-	return true;
+	return is_news;
 }
 
 /**

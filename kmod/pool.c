@@ -463,7 +463,7 @@ static bool frame_revoke_held(struct lineup_frame *frame, struct file **shmem)
 
 	lockdep_assert_held(&frame->pool->lock);
 	WRITE_ONCE(frame->revoked, true);
-	if (is_news && frame->shmem)
+	if (frame->shmem)
 		*shmem = get_file(frame->shmem);
 	return is_news;
 }

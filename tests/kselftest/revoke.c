@@ -244,6 +244,71 @@ TEST_F(frame, revoked_while_others_map_and_sync)
 	}
 }
 
+enum { REVOKERS = 2, MAPPINGS = 24 };
+
+struct revoker {
+	pthread_barrier_t *start;
+	int pool, pipe;
+	uint64_t id;
+	uint8_t **at;
+	bool whole_pool;
+	int err, reached;
+};
+
+/* What can still be reached when the call returns. The kernel's copy says so without a signal. */
+static void *revoke_and_look(void *arg)
+{
+	struct revoker *r = arg;
+
+	pthread_barrier_wait(r->start);
+	r->err = r->whole_pool ? pool_revoke(r->pool) : frame_revoke(r->pool, r->id);
+	for (int i = MAPPINGS - 1; i >= 0; i--)
+		r->reached += write(r->pipe, r->at[i] + FRAME_BYTES - PAGE, 1) == 1;
+	return NULL;
+}
+
+/* Whoever comes second does not return before the first has emptied the mappings. */
+TEST_F(frame, mappings_are_empty_for_each_of_two_who_revoke_at_once)
+{
+	for (int round = 0; round < 40; round++) {
+		int pool = pool_new(FRAME_BYTES, 1, variant->flags), fd, ends[2];
+		struct revoker revoker[REVOKERS];
+		pthread_t thread[REVOKERS];
+		pthread_barrier_t start;
+		uint8_t *at[MAPPINGS];
+		uint64_t id = 0;
+
+		ASSERT_GE(pool, 0);
+		fd = frame_new(pool, &id, NULL);
+		ASSERT_GE(fd, 0);
+		ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+		ASSERT_EQ(sync_begin(fd, DMA_BUF_SYNC_RW), 0);
+		for (int i = 0; i < MAPPINGS; i++) {
+			at[i] = map(fd, FRAME_BYTES, 0);
+			ASSERT_NE(at[i], MAP_FAILED);
+			for (size_t j = 0; j < FRAME_BYTES; j += PAGE)
+				at[i][j] = 1;
+		}
+		pthread_barrier_init(&start, NULL, REVOKERS);
+		for (int i = 0; i < REVOKERS; i++) {
+			revoker[i] = (struct revoker){ &start, pool, ends[1], id, at, i && round % 2, 0, 0 };
+			ASSERT_EQ(pthread_create(&thread[i], NULL, revoke_and_look, &revoker[i]), 0);
+		}
+		for (int i = 0; i < REVOKERS; i++) {
+			pthread_join(thread[i], NULL);
+			EXPECT_EQ(revoker[i].err, 0);
+			EXPECT_EQ(revoker[i].reached, 0) TH_LOG("round %d", round);
+		}
+		pthread_barrier_destroy(&start);
+		for (int i = 0; i < MAPPINGS; i++)
+			munmap(at[i], FRAME_BYTES);
+		close(ends[0]);
+		close(ends[1]);
+		close(fd);
+		close(pool);
+	}
+}
+
 TEST_F(frame, a_revoked_pool_is_over)
 {
 	struct lineup_pool_info info;
