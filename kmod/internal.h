@@ -121,8 +121,8 @@ void lineup_fences_exit(void);
 
 /* quota.c */
 u64 lineup_quota_bytes_max(void);
-int lineup_quota_charge(struct lineup_pool *pool, unsigned long pages);
-void lineup_quota_uncharge(struct lineup_pool *pool, unsigned long pages);
+int lineup_quota_charge(struct user_struct **charged, unsigned long pages);
+void lineup_quota_uncharge(struct user_struct *user, unsigned long pages);
 
 /* stats.c */
 struct lineup_counters {

@@ -115,56 +115,71 @@ static void pool_init(struct lineup_pool *pool, const struct lineup_pool_create 
 	pool->frames_free = args->frames;
 }
 
-/* Undoes pool_init() and the charge, of a pool that is not in the list. */
+static int pool_fill(struct lineup_pool *pool)
+{
+	struct lineup_frame *frame;
+	int err = 0;
+
+	for (frame = pool->frames; !err && frame < pool->frames + pool->frames_count; frame++)
+		err = fatal_signal_pending(current) ? -EINTR : lineup_pages_alloc(frame);
+	return err;
+}
+
+/* Undoes pool_init() and pool_fill() of a pool that is not in the list. */
 static void pool_abandon(struct lineup_pool *pool)
 {
 	struct lineup_frame *frame;
 
 	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++)
 		lineup_pages_free(frame);
-	lineup_quota_uncharge(pool, (unsigned long)pool->pages * pool->frames_count);
+	put_pid(pool->pid);
+	kvfree(pool);
 }
 
-static int pool_fill(struct lineup_pool *pool)
-{
-	struct lineup_frame *frame;
-	unsigned long pages = (unsigned long)pool->pages * pool->frames_count;
-	int err = lineup_quota_charge(pool, pages);
-
-	if (err)
-		return err;
-	for (frame = pool->frames; frame < pool->frames + pool->frames_count; frame++) {
-		err = fatal_signal_pending(current) ? -EINTR : lineup_pages_alloc(frame);
-		if (err) {
-			pool_abandon(pool);
-			if (err == -ENOMEM) {
-				atomic64_inc(&lineup_counters.refused_memory);
-				trace_lineup_pool_refused(pages, err);
-			}
-			return err;
-		}
-	}
-	return 0;
-}
-
-struct lineup_pool *lineup_pool_create_as(const struct lineup_pool_create *args, u32 state)
+/* Allocates a pool that is charged already, to that user if there is one. */
+static struct lineup_pool *pool_alloc(const struct lineup_pool_create *args, u32 state,
+				      struct user_struct *user)
 {
 	struct lineup_pool *pool;
-	int err = check_args(args);
+	int err;
 
-	if (err)
-		return ERR_PTR(err);
 	pool = kvzalloc(struct_size(pool, frames, args->frames), GFP_KERNEL_ACCOUNT);
 	if (!pool)
 		return ERR_PTR(-ENOMEM);
 	pool_init(pool, args, state);
 	err = pool_fill(pool);
 	if (err) {
-		if (pool->user)
-			free_uid(pool->user);
-		put_pid(pool->pid);
-		kvfree(pool);
+		pool_abandon(pool);
 		return ERR_PTR(err);
+	}
+	/* The pool holds the user and the charge from here on. */
+	pool->user = user;
+	return pool;
+}
+
+struct lineup_pool *lineup_pool_create_as(const struct lineup_pool_create *args, u32 state)
+{
+	struct user_struct *user;
+	struct lineup_pool *pool;
+	unsigned long pages;
+	int err = check_args(args);
+
+	if (err)
+		return ERR_PTR(err);
+	pages = (unsigned long)(PAGE_ALIGN(args->frame_bytes) >> PAGE_SHIFT) * args->frames;
+	err = lineup_quota_charge(&user, pages);
+	if (err)
+		return ERR_PTR(err);
+	pool = pool_alloc(args, state, user);
+	if (IS_ERR(pool)) {
+		lineup_quota_uncharge(user, pages);
+		if (user)
+			free_uid(user);
+		if (pool == ERR_PTR(-ENOMEM)) {
+			atomic64_inc(&lineup_counters.refused_memory);
+			trace_lineup_pool_refused(pages, -ENOMEM);
+		}
+		return pool;
 	}
 	atomic_inc(&lineup_counters.pools);
 	mutex_lock(&lineup_pools_lock);
@@ -198,7 +213,7 @@ EXPORT_SYMBOL_LINEUP(lineup_pool_create);
 static void frame_free(struct lineup_frame *frame)
 {
 	lineup_pages_free(frame);
-	lineup_quota_uncharge(frame->pool, frame->pool->pages);
+	lineup_quota_uncharge(frame->pool->user, frame->pool->pages);
 }
 
 /*

@@ -31,33 +31,34 @@ static bool add_within(atomic_long_t *sum, unsigned long pages, unsigned long li
 	return true;
 }
 
-/* Charges the user and the module, or neither. Sets pool->user if there is one to be charged. */
-int lineup_quota_charge(struct lineup_pool *pool, unsigned long pages)
+/*
+ * Charges the current user and the module, or neither. *@charged: the user, with a reference; NULL
+ * if no user is charged.
+ */
+int lineup_quota_charge(struct user_struct **charged, unsigned long pages)
 {
 	unsigned long limit = min_t(u64, lineup_quota_bytes_max() >> PAGE_SHIFT, LONG_MAX);
+	struct user_struct *user = capable(CAP_IPC_LOCK) ? NULL : current_user();
 
-	if (!capable(CAP_IPC_LOCK)) {
-		pool->user = get_uid(current_user());
-		if (!add_within(&pool->user->locked_vm, pages,
-				rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)) {
-			atomic64_inc(&lineup_counters.refused_user);
-			trace_lineup_pool_refused(pages, -EDQUOT);
-			return -EDQUOT;
-		}
+	if (user && !add_within(&user->locked_vm, pages, rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)) {
+		atomic64_inc(&lineup_counters.refused_user);
+		trace_lineup_pool_refused(pages, -EDQUOT);
+		return -EDQUOT;
 	}
 	if (!add_within(&lineup_counters.pages, pages, limit)) {
-		if (pool->user)
-			atomic_long_sub(pages, &pool->user->locked_vm);
+		if (user)
+			atomic_long_sub(pages, &user->locked_vm);
 		atomic64_inc(&lineup_counters.refused_module);
 		trace_lineup_pool_refused(pages, -ENOMEM);
 		return -ENOMEM;
 	}
+	*charged = user ? get_uid(user) : NULL;
 	return 0;
 }
 
-void lineup_quota_uncharge(struct lineup_pool *pool, unsigned long pages)
+void lineup_quota_uncharge(struct user_struct *user, unsigned long pages)
 {
-	if (pool->user)
-		atomic_long_sub(pages, &pool->user->locked_vm);
+	if (user)
+		atomic_long_sub(pages, &user->locked_vm);
 	atomic_long_sub(pages, &lineup_counters.pages);
 }

@@ -278,4 +278,28 @@ TEST_F(fault, every_failure_leaves_nothing_behind)
 	EXPECT_GT(injected, 0);
 }
 
+#define MAX_BYTES "/sys/module/lineup/parameters/max_bytes"
+
+/* Quotas refuse before anything is allocated: the first failure is that of the argument's copy, and there is no second. */
+TEST(a_pool_over_the_quota_allocates_nothing)
+{
+	long long quota = number_read(MAX_BYTES);
+	struct attempt a = { 0 };
+	bool failed = false;
+	char text[32];
+	int nth;
+
+	if (injection_begin())
+		SKIP(return, "this kernel injects no faults");
+	nth = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(nth, 0);
+	ASSERT_EQ(text_write(MAX_BYTES, "4096"), 0);
+	EXPECT_EQ(do_create(&a, nth, 1, &failed), -EFAULT);
+	EXPECT_TRUE(failed);
+	EXPECT_EQ(do_create(&a, nth, 2, &failed), -ENOMEM);
+	EXPECT_FALSE(failed);
+	snprintf(text, sizeof(text), "%lld", quota);
+	EXPECT_EQ(text_write(MAX_BYTES, text), 0);
+}
+
 TEST_HARNESS_MAIN
