@@ -58,7 +58,8 @@
  *   - mmap() and DMA_BUF_IOCTL_SYNC fail with -ENODEV, and so does attaching a device anew, when
  *     the attachment is mapped. Some drivers have an error of their own for it (VIDIOC_QBUF:
  *     -EINVAL). Drivers that fill buffers by CPU (vivid is one) get a mapping, but not of the
- *     frame: they read zeroes, and what they write goes nowhere. One made before drains;
+ *     frame: they read zeroes, and what they write goes nowhere. One made before drains, and is
+ *     shared by whoever maps the frame that way before it is gone;
  *   - drivers with dynamic attachments are told (move_notify) and stop at once; static ones drain:
  *     the transfer that runs ends as it would have. Both then signal their fences, so that whoever
  *     waits in poll() on the dma-buf wakes in the time the transfer takes;
