@@ -80,15 +80,18 @@ driver()
 	insmod ./lineup_driver.ko && cat /sys/module/lineup_driver/parameters/results && rmmod lineup_driver
 }
 
-# What a user-mode kernel lacks or does wrong itself is left out there: it takes a 32-bit call for one of 64 bits; it has no zones of
-# low memory; its flush_tlb_mm() walks the mappings without a lock, which lockdep sees when two threads' flushes meet.
+# What a user-mode kernel lacks or does wrong itself is left out there: it has no write-combined memory; it takes a 32-bit call for one
+# of 64 bits; it has no zones of low memory; its flush_tlb_mm() walks the mappings without a lock, which lockdep sees when two
+# threads' flushes meet.
 left_out()
 {
 	[ -n "$USER_MODE" ] || return
 	case $1 in
 	abi) echo "-T works_for_a_32bit_program" ;;
-	memory) echo "-T frames_lie_below_the_address_a_device_reaches" ;;
-	revoke) echo "-T revoked_while_others_map_and_sync" ;;
+	memory) echo "-V write_combine -T frames_lie_below_the_address_a_device_reaches" ;;
+	revoke) echo "-V write_combine -T revoked_while_others_map_and_sync -T mappings_are_empty_for_each_of_two_who_revoke_at_once" ;;
+	fault) echo "-V create_write_combine" ;;
+	lifetime | sync | uring | wipe) echo "-V write_combine" ;;
 	esac
 }
 
@@ -112,7 +115,8 @@ for program; do
 	lifetime)
 		# It removes lineup.ko, which the sample driver uses.
 		grep -q ^educap /proc/modules && rmmod educap && again=1
-		./lifetime
+		# shellcheck disable=SC2046 # words
+		./lifetime $(left_out lifetime)
 		status=$?
 		own_nodes
 		[ -z "$again" ] || insmod ./educap.ko dma_bits="${EDU_BITS:-28}"

@@ -185,7 +185,7 @@ find_kernel
 build_modules
 build_programs
 make_disk
-everything="load driver abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota pressure lifetime model unload"
+everything="load driver abi dmabuf-heap memory wipe uring edu vivid vgem fences sync revoke quota pressure lifetime model crowd unload"
 # Only kernels built for it inject faults.
 [ "$kernel" != debug ] || everything=${everything/ unload/ fault unload}
 nodes="-object memory-backend-ram,id=n0,size=768M -object memory-backend-ram,id=n1,size=768M
@@ -209,7 +209,7 @@ for setup; do
 			-device intel-iommu,intremap=off -device pcie-root-port,id=rp0 -device edu,bus=rp0,id=card
 		;;
 	um)
-		boot um "${LINEUP_TESTS:-load driver abi dmabuf-heap memory wipe uring vgem fences sync revoke quota lifetime model fault unload}" "vgem" \
+		boot um "${LINEUP_TESTS:-load driver abi dmabuf-heap memory wipe uring vgem fences sync revoke quota lifetime model crowd fault unload}" "vgem" \
 			-u -M 1G -a "init_on_alloc=0 USER_MODE=yes"
 		;;
 	*) echo "kernel_tests.sh: no setup $setup" >&2; exit 2 ;;
