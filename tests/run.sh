@@ -42,8 +42,6 @@ stages="
 	kernel_module_builds_without_warnings
 	kernel_module_has_the_kernels_style
 	kernel_module_installs_and_uninstalls
-	kernel_tests_on_6_1
-	kernel_tests_on_6_12
 	kernel_tests_on_a_debug_kernel
 	unit_tests
 	integration_tests
@@ -53,10 +51,12 @@ stages="
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
 	unit_tests_on_arm64
-	live_capture_on_6_1
-	live_capture_on_6_12
 	corpus_replays
 	fuzzers_find_nothing_new
+	kernel_tests_on_6_1
+	kernel_tests_on_6_12
+	live_capture_on_6_1
+	live_capture_on_6_12
 	the_work_tree_is_as_it_was
 "
 # Stages that run test programs and count their cases.
@@ -64,6 +64,12 @@ many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on
 	unit_tests integration_tests vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
+
+# Virtual machines mostly wait, so they run beside other stages, one after the other; each stage looks at what its machine left when its
+# turn comes. boot_STAGE is what runs beside. The first are begun before all stages; the second when the program they take along is built.
+machines_first="kernel_tests_on_6_1 kernel_tests_on_6_12"
+machines_second="live_capture_on_6_1 live_capture_on_6_12"
+machines_second_after=integration_tests
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
 
@@ -236,6 +242,49 @@ run_scripts()
 			record failed "$stage/$name" "$(ending "$status"), see $log"
 		fi
 	done
+}
+
+# begin_machines STAGE...: those that are wanted. Not a job of this shell: others wait for all of those.
+begin_machines()
+{
+	local stage mine=()
+
+	for stage; do
+		matches "$stage" "$wanted" || continue
+		mine+=("$stage")
+		rm -f "$out/$stage.booted"
+	done
+	[ ${#mine[@]} != 0 ] || return 0
+	(
+		for stage in "${mine[@]}"; do
+			begin=$SECONDS
+			"boot_$stage" >"$out/$stage.log" 2>&1
+			echo $? $((SECONDS - begin)) >"$out/$stage.booted.new"
+			mv "$out/$stage.booted.new" "$out/$stage.booted"
+		done
+	) &
+	for stage in "${mine[@]}"; do
+		machine_of[$stage]=$!
+	done
+	disown
+}
+
+# booted STAGE: the exit status of boot_STAGE, which runs now if it was not begun before.
+booted()
+{
+	local stage=$1 pid=${machine_of[$1]-} status seconds
+
+	if [ -z "$pid" ]; then
+		"boot_$stage" >"$out/$stage.log" 2>&1
+		return
+	fi
+	while [ ! -e "$out/$stage.booted" ] && kill -0 "$pid" 2>/dev/null; do
+		sleep 1
+	done
+	[ -e "$out/$stage.booted" ] || return 125
+	read -r status seconds <"$out/$stage.booted"
+	printf '%5d s  %s, beside others\n' "$seconds" "$stage" >>"$out/times"
+	return "$status"
 }
 
 # compile STAGE DIRECTORY ARGUMENTS...: builds for a stage of many; a build that fails is one failed test.
@@ -486,7 +535,8 @@ a_build_elsewhere_leaves_the_tree_alone()
 	dir=$(mktemp -d)
 	touch "$dir/before"
 	make -j"$jobs" BUILD="$dir/out" all
-	find . -newer "$dir/before" -type f -not -path './.git/*' -not -path "./$out/*" >"$dir/new"
+	# A kernel may be unpacked or built beside this stage.
+	find . -newer "$dir/before" -type f -not -path './.git/*' -not -path "./$out/*" -not -path './build/kernel/*' >"$dir/new"
 	cat "$dir/new"
 	[ ! -s "$dir/new" ]
 	"$dir/out/lineup" --version
@@ -686,38 +736,71 @@ kernel_module_installs_and_uninstalls()
 
 # ---- the kernel module in real kernels -----------------------------------------------------------------------------------------
 
-# kernel_tests STAGE KERNEL: boots it as often as tests/kselftest/kernel_tests.sh has setups, and records each program's cases.
+# boot_kernel STAGE KERNEL: boots it as often as tests/kselftest/kernel_tests.sh has setups.
+boot_kernel()
+{
+	rm -f "$out/$1"/*.log.status
+	[ "$2" != none ] && [ -z "$(without_machines)" ] || return 0
+	# shellcheck disable=SC2086 # a list of words
+	tests/kselftest/kernel_tests.sh "$2" "$out/$1" ${LINEUP_SETUPS-}
+}
+
+# Why no virtual machine can be had; nothing if it can.
+without_machines()
+{
+	if [ "$(uname -m)" != x86_64 ]; then
+		echo "the virtual machines' devices are those of a PC"
+	elif ! command -v qemu-system-x86_64 >/dev/null; then
+		echo "no qemu-system-x86_64 (Debian: packaging/packages.txt, kernel)"
+	fi
+}
+
+# kernel_tests STAGE KERNEL: records the cases of each program that ran in it.
 kernel_tests()
 {
-	local stage=$1 kernel=$2 dir=$out/$1 log name
+	local stage=$1 kernel=$2 dir=$out/$1 log name without
 
-	if [ "$(uname -m)" != x86_64 ]; then
-		record skipped "$stage" "the virtual machines' devices are those of a PC"
-	elif [ "$kernel" = none ] || ! command -v qemu-system-x86_64 >/dev/null; then
-		record skipped "$stage" "no such kernel here, or no qemu-system-x86_64 (Debian: packaging/packages.txt, kernel)"
-	else
-		rm -f "$dir"/*.log.status
-		# shellcheck disable=SC2086 # a list of words
-		if ! tests/kselftest/kernel_tests.sh "$kernel" "$dir" ${LINEUP_SETUPS-} >"$dir.log" 2>&1; then
-			tail -n 40 "$dir.log" | sed 's/^/    /'
-			record failed "$stage" "does not build, boot or end, see $dir.log"
-		fi
-		for log in "$dir"/*.log.status; do
-			log=${log%.status}
-			name=$(basename "$log" .log)
-			record_tap "$stage" "${name/.//}" "$log" "$(cat "$log.status")"
-		done
+	without=$(without_machines)
+	[ "$kernel" != none ] || without="no such kernel here (Debian: packaging/packages.txt, kernel)"
+	if [ -n "$without" ]; then
+		record skipped "$stage" "$without"
+		return
 	fi
+	if ! booted "$stage"; then
+		tail -n 40 "$dir.log" | sed 's/^/    /'
+		record failed "$stage" "does not build, boot or end, see $dir.log"
+	fi
+	for log in "$dir"/*.log.status; do
+		log=${log%.status}
+		name=$(basename "$log" .log)
+		record_tap "$stage" "${name/.//}" "$log" "$(cat "$log.status")"
+	done
+}
+
+# The release of the kernel of that version that is here, or none.
+kernel_release()
+{
+	kernel_releases | awk -v version="$1" '$1 == version { print $2 }'
+}
+
+boot_kernel_tests_on_6_1()
+{
+	boot_kernel kernel_tests_on_6_1 "$(kernel_release 6.1)"
 }
 
 kernel_tests_on_6_1()
 {
-	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.1" { print $2 }')"
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_release 6.1)"
+}
+
+boot_kernel_tests_on_6_12()
+{
+	boot_kernel kernel_tests_on_6_12 "$(kernel_release 6.12)"
 }
 
 kernel_tests_on_6_12()
 {
-	kernel_tests "${FUNCNAME[0]}" "$(kernel_releases | awk '$1 == "6.12" { print $2 }')"
+	kernel_tests "${FUNCNAME[0]}" "$(kernel_release 6.12)"
 }
 
 # A kernel with KASAN, lockdep, DMA_API_DEBUG, kmemleak, DMABUF_DEBUG and fault injection. `make check-kdebug` (LINEUP_KDEBUG=all) builds it
@@ -731,15 +814,29 @@ kernel_tests_on_6_12()
 #	These meet the checks in `make check-kdebug` only, though they run without them in kernel_tests_on_6_1 and _6_12.
 kernel_tests_on_a_debug_kernel()
 {
-	local stage=${FUNCNAME[0]}
+	[ "${LINEUP_KDEBUG-}" != all ] || packaging/setup.sh build test kernel kdebug
+	kernel_tests "${FUNCNAME[0]}" "$(debug_kernel)"
+}
 
-	if [ "${LINEUP_KDEBUG-}" = all ]; then
-		packaging/setup.sh build test kernel kdebug
-		kernel_tests "$stage" debug
-	elif tests/kselftest/vm/kernel.sh -n debug >/dev/null 2>&1; then
-		LINEUP_TESTS="load driver abi fences revoke fault model unload" LINEUP_SETUPS=plain kernel_tests "$stage" debug
+# "debug" or "um": see tests/kselftest/vm/kernel.sh.
+debug_kernel()
+{
+	if [ "${LINEUP_KDEBUG-}" = all ] || tests/kselftest/vm/kernel.sh -n debug >/dev/null 2>&1; then
+		echo debug
 	else
-		kernel_tests "$stage" um
+		echo um
+	fi
+}
+
+boot_kernel_tests_on_a_debug_kernel()
+{
+	local stage=kernel_tests_on_a_debug_kernel kernel
+
+	kernel=$(debug_kernel)
+	if [ "${LINEUP_KDEBUG-}" = all ] || [ "$kernel" = um ]; then
+		boot_kernel $stage "$kernel"
+	else
+		LINEUP_TESTS="load driver abi fences revoke fault model crowd unload" LINEUP_SETUPS=plain boot_kernel $stage "$kernel"
 	fi
 }
 
@@ -831,30 +928,45 @@ a_build_without_optional_parts_works()
 	LINEUP=$dir/lineup tests/integration/capture.sh
 }
 
-# live_capture STAGE PATTERN: from frames to candidates in the newest of Debian's kernels whose release matches.
+# live_capture STAGE KERNEL: from frames to candidates in it.
 live_capture()
 {
-	local stage=$1 log=$out/$1.log release
+	local stage=$1 kernel=$2 without
 
-	release=$(cd /lib/modules 2>/dev/null && printf '%s\n' $2 | sort -V | tail -n 1)
-	if [ "$(uname -m)" != x86_64 ] || ! command -v qemu-system-x86_64 >/dev/null; then
-		record skipped "$stage" "no x86-64 machine, or no qemu-system-x86_64"
-	elif [ -z "$release" ] || [ ! -e "/boot/vmlinuz-$release" ] || [ ! -e "/lib/modules/$release/build" ]; then
-		record skipped "$stage" "no kernel $2 with its headers here"
+	without=$(without_machines)
+	[ "$kernel" != none ] && [ -e "/boot/vmlinuz-$kernel" ] || without="no such kernel here (Debian: packaging/packages.txt, kernel)"
+	if [ -n "$without" ]; then
+		record skipped "$stage" "$without"
 	elif compile "$stage" "$out/gcc" CC=gcc all unit-programs; then
-		timeout "$test_seconds_max" tests/kselftest/vm/capture.sh "$release" "$out/gcc" "$out/$stage" >"$log" 2>&1
-		record_tap "$stage" capture "$log" $?
+		booted "$stage"
+		record_tap "$stage" capture "$out/$stage.log" $?
 	fi
+}
+
+boot_capture()
+{
+	[ "$2" != none ] && [ -e "/boot/vmlinuz-$2" ] && [ -z "$(without_machines)" ] || return 0
+	timeout "$test_seconds_max" tests/kselftest/vm/capture.sh "$2" "$out/gcc" "$out/$1"
+}
+
+boot_live_capture_on_6_1()
+{
+	boot_capture live_capture_on_6_1 "$(kernel_release 6.1)"
 }
 
 live_capture_on_6_1()
 {
-	live_capture "${FUNCNAME[0]}" '6.1.*-amd64'
+	live_capture "${FUNCNAME[0]}" "$(kernel_release 6.1)"
+}
+
+boot_live_capture_on_6_12()
+{
+	boot_capture live_capture_on_6_12 "$(kernel_release 6.12)"
 }
 
 live_capture_on_6_12()
 {
-	live_capture "${FUNCNAME[0]}" '6.12.*-amd64'
+	live_capture "${FUNCNAME[0]}" "$(kernel_release 6.12)"
 }
 
 # What depends on the processor. Not the tests of what a kernel offers, which would meet qemu's system calls, nor those that only try
@@ -933,11 +1045,17 @@ inside_git && repository status --porcelain --untracked-files=all >"$out/status"
 
 # shellcheck disable=SC2086 # a list of words
 [ $# != 0 ] || set -- $stages
+wanted=$*
+declare -A machine_of
 for stage; do
 	if ! declare -F "$stage" >/dev/null; then
 		echo "tests/run.sh: no stage $stage; there are:$stages"
 		exit 2
 	fi
+done
+# shellcheck disable=SC2086 # a list of words
+begin_machines $machines_first
+for stage; do
 	begin=$SECONDS
 	counted=$((passed + failed + skipped))
 	case $many in
@@ -947,6 +1065,8 @@ for stage; do
 	[ $((passed + failed + skipped)) != "$counted" ] || record failed "$stage" "ran no test"
 	printf '%4d s  %s (%d passed, %d failed, %d skipped so far)\n' $((SECONDS - begin)) "$stage" "$passed" "$failed" "$skipped"
 	printf '%5d s  %s\n' $((SECONDS - begin)) "$stage" >>"$out/times"
+	# shellcheck disable=SC2086 # a list of words
+	[ "$stage" != $machines_second_after ] || begin_machines $machines_second
 done
 
 rm -rf "$out/tmp"
