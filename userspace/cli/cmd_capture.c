@@ -248,6 +248,14 @@ static int make_searcher(struct cli *cli, struct live *l)
 	return 0;
 }
 
+static bool go_on(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	return !cli_interrupted();
+}
+
 static int start(struct cli *cli, struct live *l)
 {
 	struct lineup_extractor_options extractor = {
@@ -257,6 +265,7 @@ static int start(struct cli *cli, struct live *l)
 		.config = l->extractor_config,
 		.deadline_ms = l->deadline_ms,
 		.templates_max = TEMPLATES_MAX,
+		.progress = go_on,
 		.directory = secure_getenv("LINEUP_EXTRACTORS"),
 	};
 	struct lineup_capture_info info;
@@ -336,11 +345,17 @@ static int search(struct cli *cli, struct live *l, const struct lineup_shot *sho
 static int one_frame(struct cli *cli, struct live *l, const struct lineup_shot *shot)
 {
 	struct lineup_extraction x = { 0 };
-	int status;
+	int status, err;
 
 	l->counts.captured++;
 	l->counts.dropped += shot->dropped;
-	status = cli_status(cli, lineup_extractor_run(l->extractor, shot, &x));
+	err = lineup_extractor_run(l->extractor, shot, &x);
+	if (err == -ECANCELED && cli_interrupted()) {
+		/* An end as good as any other; but this frame has not been searched. */
+		l->counts.unsearched++;
+		return CLI_DONE;
+	}
+	status = cli_status(cli, err);
 	/* Back to the device before the search, which does not need it. */
 	status = status ? status : cli_status(cli, lineup_capture_give(l->capture, shot));
 	if (!status && x.fate == LINEUP_FATE_DONE && x.count)

@@ -270,6 +270,9 @@ struct lineup_extractor_options {
 	uint32_t templates_max;     /* of a frame; 0: 64; at most LINEUP_EXTRACTOR_TEMPLATES_MAX */
 	uint32_t reserved;          /* zero */
 	uint64_t memory_max;        /* address space of the process; 0: 4 GiB */
+	/* Told how many ms a start or a frame has been waited for, of how many at most, each 250 ms and when a signal comes. */
+	lineup_progress_fn *progress;
+	void *progress_arg;
 };
 
 struct lineup_extractor;
@@ -278,7 +281,7 @@ struct lineup_extractor;
  * Starts the plug-in in a process of its own, which has no network, no files, no other processes and no more memory than it is
  * given; it ends with the thread that made the extractor, which is the one that uses it. Errors: -EINVAL; -ENOENT, -EACCES;
  * -ENOTSUP: this build has no extractors, the plug-in is of another ABI, or has another model or dimension; -EIO: it crashed or
- * failed as it started; -ETIMEDOUT.
+ * failed as it started; -ETIMEDOUT; -ECANCELED, silently: .progress wanted that.
  */
 int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extractor_options *options,
 			    struct lineup_extractor **extractor);
@@ -318,7 +321,8 @@ struct lineup_extraction {
  * Hands @shot to the plug-in and waits for its answer. What the plug-in does wrong costs this frame: 0 is returned,
  * @extraction->fate tells what it was, and each kind is warned of once. A process that crashed, hung or answered rubbish is
  * replaced when the next frame comes. @extraction stays valid until the next call; lineup_extractor_erase overwrites its
- * templates. Errors: -EIO after the plug-in failed to start five times in a row, -ENODEV (the frame was revoked), -ENOMEM.
+ * templates. Errors: -EIO after the plug-in failed to start five times in a row, -ENODEV (the frame was revoked), -ENOMEM,
+ * -ECANCELED (.progress wanted that; the process was killed, and is replaced when the next frame comes).
  */
 int lineup_extractor_run(struct lineup_extractor *extractor, const struct lineup_shot *shot, struct lineup_extraction *extraction);
 void lineup_extractor_erase(struct lineup_extractor *extractor);

@@ -109,6 +109,7 @@ static void tell_sandbox(struct lineup_extractor *e, uint32_t sandbox)
 static int start_once(struct lineup_extractor *e, char why[LINEUP_WIRE_TEXT_BYTES + 64])
 {
 	struct lineup_wire_hello hello = { 0 };
+	const struct lineup_extractor_wait wait = { e->options.progress, e->options.progress_arg };
 	char text[64], said[LINEUP_WIRE_TEXT_BYTES];
 	int n, how = 0, err = spawn(e);
 
@@ -116,13 +117,15 @@ static int start_once(struct lineup_extractor *e, char why[LINEUP_WIRE_TEXT_BYTE
 		snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%s: %s", e->helper, strerror(-err));
 		return err;
 	}
-	n = lineup_extractor_receive(&e->process, &hello, sizeof(hello), e->options.start_ms);
+	n = lineup_extractor_receive(&e->process, &hello, sizeof(hello), e->options.start_ms, &wait);
 	if (n == sizeof(hello) && hello.magic == LINEUP_WIRE_HELLO && hello.abi == LINEUP_PLUGIN_ABI && !hello.error) {
 		take_text(e->name, sizeof(e->name), hello.name);
 		tell_sandbox(e, hello.sandbox);
 		return 0;
 	}
-	lineup_extractor_end(&e->process, n == -ETIMEDOUT ? 0 : LINEUP_EXTRACTOR_GRACE_MS, &how);
+	lineup_extractor_end(&e->process, n == -ETIMEDOUT || n == -ECANCELED ? 0 : LINEUP_EXTRACTOR_GRACE_MS, &how);
+	if (n == -ECANCELED)
+		return n;
 	if (n == -ETIMEDOUT) {
 		snprintf(why, LINEUP_WIRE_TEXT_BYTES + 64, "%s: is not ready after %" PRIu32 " ms", e->plugin, e->options.start_ms);
 		return n;
@@ -242,7 +245,7 @@ int lineup_extractor_create(struct lineup_ctx *ctx, const struct lineup_extracto
 	err = err ? err : make_area(e);
 	if (!err) {
 		err = start_once(e, why);
-		if (err)
+		if (err && err != -ECANCELED)
 			lineup_fail(ctx, err, "extractor %s", why);
 	}
 	if (err) {
@@ -357,6 +360,8 @@ static int restart(struct lineup_extractor *e, struct lineup_extraction *x)
 		e->starts_failed = 0;
 		return 0;
 	}
+	if (err == -ECANCELED)
+		return err;
 	if (++e->starts_failed >= LINEUP_EXTRACTOR_STARTS_MAX)
 		return lineup_fail(e->ctx, -EIO, "extractor %s; that was start %u in a row that failed", why, e->starts_failed);
 	return lost(e, x, LINEUP_FATE_NOT_STARTED, "%s", why);
@@ -385,13 +390,18 @@ static int ask(struct lineup_extractor *e, const struct lineup_shot *shot, int f
 		.sequence = shot->sequence,
 		.ticket = ++e->ticket,
 	};
+	const struct lineup_extractor_wait wait = { e->options.progress, e->options.progress_arg };
 	int n = lineup_extractor_send(&e->process, &frame, sizeof(frame), fd), how = 0, err;
 	char text[64];
 
 	if (n && n != -EPIPE && n != -EAGAIN)
 		return lineup_fail(e->ctx, n, "extractor %s: a frame cannot be sent: %s", e->name, strerror(-n));
 	/* What is closed or full of unread messages gives no answer. */
-	n = n ? 0 : lineup_extractor_receive(&e->process, answer, sizeof(*answer), e->options.deadline_ms);
+	n = n ? 0 : lineup_extractor_receive(&e->process, answer, sizeof(*answer), e->options.deadline_ms, &wait);
+	if (n == -ECANCELED) {
+		err = end_process(e, 0, NULL);
+		return err ? err : n;
+	}
 	if (n == -ETIMEDOUT) {
 		err = end_process(e, 0, NULL);
 		return err ? err
@@ -492,7 +502,7 @@ int lineup_extractor_run(struct lineup_extractor *extractor, const struct lineup
 		err = ask(e, shot, fd, &answer, &x);
 	if (!err && !x.fate)
 		err = take_answer(e, shot, &answer, &x);
-	if (x.fate) {
+	if (x.fate || err) {
 		explicit_bzero(e->area, e->area_bytes);
 		lineup_extractor_erase(e);
 	}

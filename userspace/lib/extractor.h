@@ -104,12 +104,17 @@ extern const char lineup_extractor_directory[];
 
 /* Starts @argv[0], which gets @area as descriptor LINEUP_WIRE_AREA. -errno; silent. */
 int lineup_extractor_spawn(struct lineup_extractor_process *process, char *const argv[], int area);
+struct lineup_extractor_wait {
+	lineup_progress_fn *progress; /* as in lineup_extractor_options */
+	void *arg;
+};
 /*
  * Receives one message of at most @size bytes within @timeout_ms (one of the clock; signals do not end it): its size; 0: the
- * other end closed the socket or died;
- * -ETIMEDOUT; -EMSGSIZE: it is larger, or came with descriptors, which are dropped; -errno.
+ * other end closed the socket or died; -ETIMEDOUT; -EMSGSIZE: it is larger, or came with descriptors, which are dropped;
+ * -ECANCELED: @wait (may be NULL) ended it; -errno.
  */
-int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms);
+int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms,
+			     const struct lineup_extractor_wait *wait);
 /* Sends @message with the descriptor @fd. -EPIPE: the other end is closed; -EAGAIN: it does not read. */
 int lineup_extractor_send(struct lineup_extractor_process *process, const void *message, size_t size, int fd);
 enum { LINEUP_ENDED_UNKNOWN = -1000 };

@@ -17,6 +17,8 @@
 #define LINEUP_EXTRACTOR_DIR "/usr/local/libexec/lineup"
 #endif
 
+enum { SLICE_MS = 250 };
+
 const char lineup_extractor_directory[] = LINEUP_EXTRACTOR_DIR;
 
 static char *const no_environment[] = { NULL };
@@ -115,29 +117,39 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* poll() until @deadline whatever signals come: 1, 0 at the deadline, -errno. */
-static int wait_until(struct pollfd *fds, nfds_t count, int64_t deadline)
+/*
+ * poll() for @ms whatever signals come: 1, 0 when they are over, -errno; -ECANCELED if @wait (may be NULL) says so, which is asked
+ * often enough that a signal which came just before poll() does not go unnoticed.
+ */
+static int wait_for(struct pollfd *fds, nfds_t count, uint32_t ms, const struct lineup_extractor_wait *wait)
 {
-	for (;;) {
-		int64_t left = deadline - now_ms();
-		int n = poll(fds, count, left > 0 ? (int)left : 0);
+	int64_t begin = now_ms(), waited = 0;
 
-		if (n >= 0 || errno != EINTR)
-			return n < 0 ? -errno : n > 0;
-		if (left <= 0)
+	for (;;) {
+		int64_t left = ms - waited;
+		int n = poll(fds, count, (int)(left < SLICE_MS ? left : SLICE_MS));
+
+		if (n > 0)
+			return 1;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		waited = now_ms() - begin;
+		if (waited >= (int64_t)ms)
 			return 0;
+		if (wait && wait->progress && !wait->progress(wait->arg, (uint64_t)waited, ms))
+			return -ECANCELED;
 	}
 }
 
-int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms)
+int lineup_extractor_receive(struct lineup_extractor_process *process, void *message, size_t size, uint32_t timeout_ms,
+			     const struct lineup_extractor_wait *wait)
 {
 	/* The socket also ends when the process does; but a copy of it might have been left to nobody knows whom. */
 	struct pollfd fds[] = { { .fd = process->socket, .events = POLLIN }, { .fd = process->pidfd, .events = POLLIN } };
-	int64_t deadline = now_ms() + timeout_ms;
 	struct iovec part = { .iov_base = message, .iov_len = size };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 	ssize_t n;
-	int err = wait_until(fds, ARRAY_SIZE(fds), deadline);
+	int err = wait_for(fds, ARRAY_SIZE(fds), timeout_ms, wait);
 
 	if (err <= 0)
 		return err ? err : -ETIMEDOUT;
@@ -189,11 +201,11 @@ int lineup_extractor_end(struct lineup_extractor_process *process, uint32_t grac
 	if (process->socket >= 0)
 		close(process->socket);
 	if (process->pid && process->pidfd >= 0) {
-		if (wait_until(&fd, 1, now_ms() + grace_ms) == 1) {
+		if (wait_for(&fd, 1, grace_ms, NULL) == 1) {
 			own = reap(process);
 		} else {
 			pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
-			err = wait_until(&fd, 1, now_ms() + LINEUP_EXTRACTOR_END_MS) == 1 ? 0 : -EIO;
+			err = wait_for(&fd, 1, LINEUP_EXTRACTOR_END_MS, NULL) == 1 ? 0 : -EIO;
 			reap(process);
 		}
 	} else if (process->pid) {
