@@ -180,6 +180,7 @@ static struct {
 	unsigned int at, reads;
 	bool no_direct;
 	unsigned int in_flight;
+	unsigned int waits, waits_failing; /* so many fail, from wait number @at on */
 } plan;
 
 static struct lineup_read waiting[LINEUP_STREAM_DEPTH_MAX];
@@ -205,10 +206,14 @@ static int bad_submit(void *engine, const struct lineup_read *read)
 /* The last one in comes first. */
 static int bad_wait(void *engine, unsigned int *slot, int *result)
 {
-	struct lineup_read *r = &waiting[--plan.in_flight];
-	uint32_t size = r->size;
+	struct lineup_read *r;
+	uint32_t size;
 
 	(void)engine;
+	if (plan.waits_failing && plan.waits++ >= plan.at && plan.waits_failing--)
+		return -ENOMEM;
+	r = &waiting[--plan.in_flight];
+	size = r->size;
 	*slot = r->slot;
 	if (plan.no_direct && !r->file) {
 		*result = -EINVAL;
@@ -280,6 +285,29 @@ static void failing_reads_are_errors_that_name_the_place(void **state)
 	lineup_frames_destroy(frames);
 }
 
+/* Waits that fail leave reads in flight: it does not return before they have ended. */
+static void failing_waits_leave_nothing_in_flight(void **state)
+{
+	struct fixture *f = *state;
+	struct lineup_frames *frames = pool(f, LINEUP_FRAMES_MEMORY, 0, f->blocks);
+	struct lineup_frame *frame;
+
+	assert_true(f->blocks > 1);
+	assert_int_equal(lineup_frame_take(frames, &frame), 0);
+	for (unsigned int at = 0; at < f->blocks; at++) {
+		memset(&plan, 0, sizeof(plan));
+		plan.at = at;
+		plan.result = -EIO;
+		plan.waits_failing = 3;
+		messages_clear(&f->bed->messages);
+		assert_int_equal(lineup_stream_frame(f->snapshot, 0, 0, f->blocks, frame, &bad), -ENOMEM);
+		assert_int_equal(f->bed->messages.errors, 1);
+		assert_int_equal(messages_with(&f->bed->messages, "waiting"), 1);
+	}
+	lineup_frame_put(frame);
+	lineup_frames_destroy(frames);
+}
+
 static void damage_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -332,6 +360,7 @@ int main(void)
 		TEST(frames_of_the_systems_heap_and_of_udmabuf_take_blocks),
 		TEST(short_late_and_refused_reads_end_well),
 		TEST(failing_reads_are_errors_that_name_the_place),
+		TEST(failing_waits_leave_nothing_in_flight),
 		TEST(damage_is_found),
 		TEST(blocks_that_are_not_there_or_do_not_fit_are_refused),
 	};

@@ -50,6 +50,7 @@ struct lineup_frame {
 	struct lineup_frames *frames;
 	int fd;            /* -1: none */
 	bool taken;
+	bool stuck;        /* the kernel may write to it for ever: it stays taken, and its memory and fd are left alone */
 	bool dma_buf;      /* fd is one */
 	void *data;        /* NULL: not mapped */
 	uint64_t bytes;

@@ -147,6 +147,8 @@ void lineup_frames_destroy(struct lineup_frames *frames)
 	if (!frames)
 		return;
 	for (uint32_t i = 0; i < frames->count; i++) {
+		if (frames->frame[i].stuck)
+			continue;
 		unmap(&frames->frame[i]);
 		lineup_device_close(frames->ctx, frames->frame[i].fd);
 	}
@@ -177,7 +179,7 @@ int lineup_frame_take(struct lineup_frames *frames, struct lineup_frame **frame)
 
 void lineup_frame_put(struct lineup_frame *frame)
 {
-	if (!frame)
+	if (!frame || frame->stuck)
 		return;
 	unmap(frame);
 	if (frame->frames->ops && frame->frames->ops->put)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READY, SLOT_TAKEN };
 
@@ -386,18 +387,28 @@ void lineup_stream_stop(struct lineup_stream *stream, int err)
 	pthread_mutex_unlock(&stream->mutex);
 }
 
+unsigned int lineup_engine_drain(const struct lineup_engine *engine, void *state, unsigned int in_flight)
+{
+	enum { TRIES_MAX = 10000, PAUSE_NS = 1000000 };
+	unsigned int slot;
+	int result;
+
+	for (unsigned int tries = 0; in_flight && tries < TRIES_MAX;) {
+		if (!engine->wait(state, &slot, &result)) {
+			in_flight--;
+			continue;
+		}
+		tries++;
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+	}
+	return in_flight;
+}
+
 void lineup_stream_end(struct lineup_stream *stream)
 {
 	pthread_mutex_lock(&stream->mutex);
 	/* The kernel may still write into the ring: nothing is freed or reused before it is done, whatever has failed. */
-	while (stream->in_flight) {
-		unsigned int index;
-		int result;
-
-		if (stream->engine->wait(stream->engine_state, &index, &result))
-			break;
-		stream->in_flight--;
-	}
+	stream->in_flight = lineup_engine_drain(stream->engine, stream->engine_state, stream->in_flight);
 	for (unsigned int i = 0; i < stream->slot_count; i++)
 		stream->slots[i].state = SLOT_FREE;
 	pthread_mutex_unlock(&stream->mutex);

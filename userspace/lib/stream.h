@@ -43,6 +43,12 @@ struct lineup_engine {
 	void (*destroy)(void *engine);
 };
 
+/*
+ * Takes the completions of @in_flight reads, of no account any more: the kernel may still write where they go, so that memory is
+ * nobody else's before. A wait that fails is tried again for 10 s. Returns how many are in flight even then.
+ */
+unsigned int lineup_engine_drain(const struct lineup_engine *engine, void *state, unsigned int in_flight);
+
 extern const struct lineup_engine lineup_engine_uring;
 extern const struct lineup_engine lineup_engine_pread;
 

@@ -91,14 +91,15 @@ static int read_all(struct pass *p)
 		if (err)
 			break;
 		err = p->engine->wait(p->state, &part, &result);
-		if (err)
-			return lineup_fail(p->ctx, err, "%s: waiting for reads into a frame: %s", p->segment->path, strerror(-err));
+		if (err) {
+			lineup_fail(p->ctx, err, "%s: waiting for reads into a frame: %s", p->segment->path, strerror(-err));
+			break;
+		}
 		p->in_flight--;
 		err = handle(p, part, result);
 	}
 	/* The kernel may still write: the frame is not the caller's before it is done. */
-	while (p->in_flight && !p->engine->wait(p->state, &part, &result))
-		p->in_flight--;
+	p->in_flight = lineup_engine_drain(p->engine, p->state, p->in_flight);
 	return err;
 }
 
@@ -167,6 +168,7 @@ int lineup_stream_frame(struct lineup_snapshot *snapshot, uint32_t segment, uint
 		err = run(&p, engine, lineup_frame_bytes(frame));
 		end = lineup_frame_end(frame, LINEUP_FRAME_READ | LINEUP_FRAME_WRITE);
 		err = err ? err : end;
+		frame->stuck = p.in_flight;
 	}
 	free(p.parts);
 	return err;
