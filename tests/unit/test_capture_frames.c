@@ -305,6 +305,58 @@ static void with_nothing_at_all_memory_is_left(void **state)
 	lineup_frames_destroy(frames);
 }
 
+/* udmabuf's limits on sizes are no quota of the user's: the next kind is tried. */
+static void what_is_too_much_for_udmabuf_is_had_elsewhere(void **state)
+{
+	struct stage *s = *state;
+	struct lineup_frames_options o = want(LINEUP_FRAMES_AUTO, 2);
+	struct dma_heap_allocation_data in = { .len = BYTES, .fd_flags = O_RDWR | O_CLOEXEC }, out = in;
+	struct lineup_frames *frames;
+
+	mock_open(&s->mock, "/dev/lineup", -ENOENT);
+	mock_open(&s->mock, "/dev/udmabuf", POOL);
+	expect_udmabuf(s, 0, -EINVAL);
+	mock_close(&s->mock, POOL);
+	mock_open(&s->mock, "/dev/dma_heap/system", POOL);
+	for (int i = 0; i < 2; i++) {
+		out.fd = (uint32_t)(FRAME + i);
+		mock_ioctl(&s->mock, POOL, DMA_HEAP_IOCTL_ALLOC, &in, &out, 0);
+	}
+	assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), 0);
+	assert_int_equal(lineup_frames_kind(frames), LINEUP_FRAMES_HEAP);
+	mock_close(&s->mock, FRAME);
+	mock_close(&s->mock, FRAME + 1);
+	mock_close(&s->mock, POOL);
+	lineup_frames_destroy(frames);
+}
+
+/* A device that does not reach all memory gets no frames that lie anywhere: not silently, and not before anything is asked. */
+static void address_bits_are_kept_or_refused(void **state)
+{
+	static const enum lineup_frames_kind others[] = { LINEUP_FRAMES_UDMABUF, LINEUP_FRAMES_HEAP, LINEUP_FRAMES_MEMORY };
+	struct stage *s = *state;
+	struct lineup_frames_options o = want(LINEUP_FRAMES_AUTO, 1);
+	struct lineup_frames *frames = NULL;
+
+	o.dma_bits = 32;
+	mock_open(&s->mock, "/dev/lineup", -ENOENT);
+	assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), -ENOTSUP);
+	assert_int_equal(messages_with(&s->messages, "the module lineup is not loaded"), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		messages_clear(&s->messages);
+		o.kind = others[i];
+		assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), -ENOTSUP);
+		assert_int_equal(messages_with(&s->messages, "below 32 address bits need lineup.ko"), 1);
+	}
+	assert_null(frames);
+	mock_done(&s->mock);
+	o.dma_bits = 64; /* all there are */
+	mock_memfd(&s->mock, BYTES, MEMORY);
+	assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), 0);
+	mock_close(&s->mock, MEMORY);
+	lineup_frames_destroy(frames);
+}
+
 /* The second frame is refused: the first is closed again. */
 static void a_half_made_pool_leaves_nothing_open(void **state)
 {
@@ -317,7 +369,7 @@ static void a_half_made_pool_leaves_nothing_open(void **state)
 	expect_udmabuf(s, 1, -EINVAL);
 	mock_close(&s->mock, FRAME);
 	mock_close(&s->mock, POOL);
-	assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), -EINVAL);
+	assert_int_equal(lineup_frames_create(s->ctx, &o, &frames), -ENOTSUP);
 	assert_int_equal(messages_with(&s->messages, "udmabuf refuses frame 1"), 1);
 	mock_done(&s->mock);
 	mock_open(&s->mock, "/dev/udmabuf", POOL);
@@ -494,6 +546,8 @@ int main(void)
 		TEST(without_the_module_udmabuf_is_next_and_said_once),
 		TEST(a_user_outside_the_group_goes_on_and_hears_why),
 		TEST(with_nothing_at_all_memory_is_left),
+		TEST(what_is_too_much_for_udmabuf_is_had_elsewhere),
+		TEST(address_bits_are_kept_or_refused),
 		TEST(a_half_made_pool_leaves_nothing_open),
 		TEST(a_module_that_gives_less_than_asked_is_not_believed),
 		TEST(options_that_cannot_be_are_refused_before_anything_is_asked),

@@ -109,7 +109,7 @@ struct lineup_frames_options {
 	uint32_t count;        /* 0: 8 */
 	uint32_t flags;        /* enum lineup_frames_flags */
 	int32_t node;          /* NUMA node */
-	uint32_t dma_bits;     /* address bits that the devices reach; 0: 64. Of MODULE only: other kinds lie where they lie */
+	uint32_t dma_bits;     /* address bits that the devices reach; 0: 64. Less has MODULE only: others lie where they lie */
 };
 
 /*

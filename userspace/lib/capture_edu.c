@@ -130,10 +130,14 @@ static int make_frames(struct lineup_capture *c, const struct lineup_capture_opt
 		.count = o->buffers,
 		.flags = o->flags,
 		.node = o->node,
-		.dma_bits = o->dma_bits ? o->dma_bits : EDU_DMA_BITS,
+		.dma_bits = o->dma_bits,
 	};
-	int err = lineup_frames_create(c->ctx, &pool, &c->frames);
+	int err;
 
+	/* Who asks for frames of another kind knows of an IOMMU or of bounce buffers. */
+	if (!pool.dma_bits && (o->kind == LINEUP_FRAMES_AUTO || o->kind == LINEUP_FRAMES_MODULE))
+		pool.dma_bits = EDU_DMA_BITS;
+	err = lineup_frames_create(c->ctx, &pool, &c->frames);
 	if (err)
 		return err;
 	c->info.kind = lineup_frames_kind(c->frames);

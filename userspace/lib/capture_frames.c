@@ -70,6 +70,10 @@ int lineup_frames_try(struct lineup_ctx *ctx, const struct lineup_frames_options
 		snprintf(why, LINEUP_WHY_BYTES, "flags 0x%x need lineup.ko", options->flags & ~ops->flags);
 		return -ENOTSUP;
 	}
+	if (options->dma_bits && options->dma_bits < 64 && ops != &lineup_frames_module) {
+		snprintf(why, LINEUP_WHY_BYTES, "frames below %" PRIu32 " address bits need lineup.ko", options->dma_bits);
+		return -ENOTSUP;
+	}
 	f = lineup_frames_alloc(ctx, round_up(options->frame_bytes, (uint64_t)sysconf(_SC_PAGESIZE)), options->count);
 	if (!f) {
 		snprintf(why, LINEUP_WHY_BYTES, "%s", strerror(ENOMEM));

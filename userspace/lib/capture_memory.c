@@ -57,8 +57,9 @@ static int udmabuf_create(struct lineup_frames *frames, const struct lineup_fram
 		create.memfd = (uint32_t)memory;
 		fd = lineup_device_ioctl(frames->ctx, frames->fd, UDMABUF_CREATE, &create);
 		lineup_device_close(frames->ctx, memory); /* the dma-buf holds its pages */
+		/* More than its module's size_limit_mb or list_limit: another kind may do that. */
 		if (fd < 0)
-			return refused(why, "udmabuf", i, frames->frame_bytes, fd);
+			return refused(why, "udmabuf", i, frames->frame_bytes, fd) == -EINVAL ? -ENOTSUP : fd;
 		frames->frame[i].fd = fd;
 		frames->frame[i].dma_buf = true;
 	}
