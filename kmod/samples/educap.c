@@ -45,8 +45,18 @@
 /* Of its 4 KiB only half is used: QEMU 7.2 stops if a transfer touches the last byte. */
 #define EDU_MEMORY 0x40000
 
+static int dma_bits_set(const char *text, const struct kernel_param *param)
+{
+	return param_set_uint_minmax(text, param, LINEUP_DMA_BITS_MIN, LINEUP_DMA_BITS_MAX);
+}
+
+static const struct kernel_param_ops dma_bits_ops = {
+	.set = dma_bits_set,
+	.get = param_get_uint,
+};
+
 static unsigned int dma_bits = 28;
-module_param(dma_bits, uint, 0444);
+module_param_cb(dma_bits, &dma_bits_ops, &dma_bits, 0444);
 MODULE_PARM_DESC(dma_bits, "address bits of the card, as its property dma_mask says (28)");
 
 struct educap_job;

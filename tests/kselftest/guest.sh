@@ -25,12 +25,23 @@ check()
 	if "$@"; then echo "ok $n $name"; else echo "not ok $n $name"; fi
 }
 
+refuses_bits()
+{
+	for bits; do
+		if insmod ./educap.ko dma_bits="$bits" 2>/dev/null; then
+			rmmod educap
+			return 1
+		fi
+	done
+}
+
 # The module and its sample driver load.
 load()
 {
-	echo 1..2
+	echo 1..3
 	check 1 "lineup.ko loads" insmod ./lineup.ko
-	check 2 "educap.ko loads" insmod ./educap.ko dma_bits="${EDU_BITS:-28}"
+	check 2 "educap.ko refuses address bits that no card has" refuses_bits 23 65 4294967295
+	check 3 "educap.ko loads" insmod ./educap.ko dma_bits="${EDU_BITS:-28}"
 	own_nodes
 }
 
