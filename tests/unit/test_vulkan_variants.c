@@ -18,6 +18,7 @@ static struct {
 	VkResult result;
 	bool crash, hang;      /* in a child only */
 	bool no_child;         /* no device can be opened in a child */
+	int kill;              /* a signal that ends each child */
 	bool silent;           /* nothing that is submitted ever ends */
 	bool no_memory;
 	pid_t parent;
@@ -50,6 +51,8 @@ static VkResult VKAPI_CALL faulty_create_compute_pipelines(VkDevice device, VkPi
 		fault.made++;
 		if (fault.crash && getpid() != fault.parent)
 			raise(SIGSEGV);
+		if (fault.kill && getpid() != fault.parent)
+			raise(fault.kill);
 		while (fault.hang && getpid() != fault.parent)
 			pause();
 		if (fault.result)
@@ -351,6 +354,27 @@ static void a_driver_that_crashes_is_remembered(void **state)
 	kbed_close(&bed);
 }
 
+/* By the kernel for want of memory, for one; that is no fault of the pipeline's. */
+static void a_child_that_was_killed_is_not_remembered(void **state)
+{
+	static const int signals[] = { SIGKILL, SIGTERM, SIGINT };
+	struct lineup_vk_shape_of shape;
+	struct kernels_bed bed;
+	const char *what;
+
+	(void)state;
+	BEGIN(&bed);
+	begin_child(&bed, &shape);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		fault.kill = signals[i];
+		assert_int_equal(try(&bed, &shape, &what), -EIO);
+		assert_string_equal(what, "the process that tried the pipeline was killed");
+	}
+	fault.kill = 0;
+	assert_int_equal(try(&bed, &shape, &what), 0);
+	kbed_close(&bed);
+}
+
 static void a_driver_that_hangs_is_stopped(void **state)
 {
 	struct lineup_vk_shape_of shape;
@@ -456,6 +480,7 @@ int main(void)
 		cmocka_unit_test(kernels_that_answer_wrongly_are_refused),
 		cmocka_unit_test(what_compiles_in_a_child_is_not_tried_there_again),
 		cmocka_unit_test(a_driver_that_crashes_is_remembered),
+		cmocka_unit_test(a_child_that_was_killed_is_not_remembered),
 		cmocka_unit_test(a_driver_that_hangs_is_stopped),
 		cmocka_unit_test(a_refusal_in_the_child_is_not_remembered),
 		cmocka_unit_test(without_a_child_there_is_one_chance_in_this_process),

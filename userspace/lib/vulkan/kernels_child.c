@@ -16,7 +16,7 @@
 enum { CHILD_MS_MAX = 120000, NOTE_BYTES = 4 };
 
 /* What the child tells through a pipe; if that closes without a word, the child is dead. */
-enum { MADE = 'm', REFUSED = 'r', NOT_OPENED = 'o', CRASHED = 0, STUCK = 1 };
+enum { MADE = 'm', REFUSED = 'r', NOT_OPENED = 'o', CRASHED = 0, STUCK = 1, KILLED = 2 };
 
 static const char good[NOTE_BYTES + 1] = "good", bad[NOTE_BYTES + 1] = "bad\n";
 
@@ -78,12 +78,30 @@ static void child(const struct lineup_vk_device *device, const struct lineup_vk_
 	_exit(write(out, &answer, 1) != 1);
 }
 
-/* What became of the child, whoever collects its exit status. */
+/* Whether somebody else ended it: a user, a service manager, the kernel for want of memory. No driver's mistake raises these. */
+static bool killed_from_outside(int status)
+{
+	if (!WIFSIGNALED(status))
+		return false;
+	switch (WTERMSIG(status)) {
+	case SIGHUP:
+	case SIGINT:
+	case SIGQUIT:
+	case SIGKILL:
+	case SIGTERM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What became of the child, as far as its exit status can be had: the program may collect those of all children. */
 static int child_answer(pid_t pid, int from, uint32_t ms_max)
 {
 	struct pollfd p = { .fd = from, .events = POLLIN };
 	char answer = CRASHED;
-	int n;
+	int n, status = 0;
+	pid_t ended;
 
 	do
 		n = poll(&p, 1, (int)ms_max);
@@ -92,9 +110,10 @@ static int child_answer(pid_t pid, int from, uint32_t ms_max)
 		kill(pid, SIGKILL);
 		answer = STUCK;
 	}
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return answer;
+	do
+		ended = waitpid(pid, &status, 0);
+	while (ended < 0 && errno == EINTR);
+	return answer == CRASHED && ended == pid && killed_from_outside(status) ? KILLED : answer;
 }
 
 static int child_run(struct lineup_vk_device *device, const struct lineup_vk_shape_of *shapes, uint32_t count, uint32_t push_bytes)
@@ -136,6 +155,9 @@ int lineup_vk_compile_begin(struct lineup_vk_device *device, const struct lineup
 	case NOT_OPENED:
 		*what = "the device cannot be opened in a child process, and nothing can be noted in a cache directory";
 		return notes && note_write(path, bad) ? 0 : -EIO;
+	case KILLED: /* which says nothing about the pipeline: it is tried again next time */
+		*what = "the process that tried the pipeline was killed";
+		return -EIO;
 	case STUCK:
 		*what = "its driver did not finish the pipeline";
 		break;
