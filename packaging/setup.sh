@@ -1,7 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian packages that packaging/packages.txt lists for the purposes named (build gpu test cross kernel kdebug bench), if any is missing.
+# Installs the Debian packages that packaging/packages.txt lists for the purposes named, if any is missing.
+#
+# setup.sh [-n] [build|gpu|test|cross|kernel|kdebug|bench]...: with -n it only says which are missing; the exit status is 1 if any is.
 set -eu
+
+install=yes
+if [ "${1-}" = -n ]; then
+	install=no
+	shift
+fi
 
 cd "$(dirname "$0")"
 export LC_ALL=C
@@ -67,6 +75,10 @@ for purpose in "${@:-build}"; do
 done
 [ -n "$missing" ] || exit 0
 
+if [ $install = no ]; then
+	echo "lineup: these packages are missing:$missing"
+	exit 1
+fi
 if ! command -v apt-get >/dev/null; then
 	echo "lineup: this is not Debian, so nothing is installed. These Debian packages, by whatever name, are needed:$missing" >&2
 	exit 0

@@ -66,7 +66,8 @@ many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # Virtual machines mostly wait, so they run beside other stages, one after the other; each stage looks at what its machine left when its
-# turn comes. boot_STAGE is what runs beside. The first are begun before all stages; the second when the program they take along is built.
+# turn comes. boot_STAGE is what runs beside. The first are begun as soon as what they need is installed; the second when the program
+# they take along is built.
 machines_first="kernel_tests_on_6_1 kernel_tests_on_6_12"
 machines_second="live_capture_on_6_1 live_capture_on_6_12"
 machines_second_after=integration_tests
@@ -1053,9 +1054,13 @@ for stage; do
 		exit 2
 	fi
 done
-# shellcheck disable=SC2086 # a list of words
-begin_machines $machines_first
+begun=
 for stage; do
+	if [ -z "$begun" ] && [ "$stage" != packages_are_installed ]; then
+		begun=yes
+		# shellcheck disable=SC2086 # a list of words
+		begin_machines $machines_first
+	fi
 	begin=$SECONDS
 	counted=$((passed + failed + skipped))
 	case $many in
@@ -1065,6 +1070,10 @@ for stage; do
 	[ $((passed + failed + skipped)) != "$counted" ] || record failed "$stage" "ran no test"
 	printf '%4d s  %s (%d passed, %d failed, %d skipped so far)\n' $((SECONDS - begin)) "$stage" "$passed" "$failed" "$skipped"
 	printf '%5d s  %s\n' $((SECONDS - begin)) "$stage" >>"$out/times"
+	if [ "$stage" = packages_are_installed ] && [ "$failed" != 0 ] && ! packaging/setup.sh -n build test; then
+		echo "without these no other stage can run. As root: packaging/setup.sh build gpu test cross kernel"
+		break
+	fi
 	# shellcheck disable=SC2086 # a list of words
 	[ "$stage" != $machines_second_after ] || begin_machines $machines_second
 done
