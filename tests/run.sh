@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # The whole test matrix, and the whole of continuous integration: tests/run.sh [STAGE...] runs all stages, or those named.
 #
-# A stage is a function below, named for the fact it shows. Each counts as one test, except those that run test programs, where each
-# case counts. Logs are kept in build/check/, and in its file "times" how long each stage took. The last line is "N passed, N failed,
-# N skipped"; the exit status is 1 if any failed.
+# A stage is a function below, named for the fact it shows. Each counts as one test, except those that run test programs, where
+# each case counts. Logs are kept in build/check/, and in its file "times" how long each stage took. The last line is "N passed, N
+# failed, N skipped"; the exit status is 1 if any failed.
 
 cd "$(dirname "$0")/.." || exit 1
 exec </dev/null 2>&1
@@ -65,9 +65,9 @@ many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on
 	unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
-# Virtual machines mostly wait, so they run beside other stages, one after the other; each stage looks at what its machine left when its
-# turn comes. boot_STAGE is what runs beside. The first are begun as soon as what they need is installed; the second when the program
-# they take along is built.
+# Virtual machines mostly wait, so they run beside other stages, one after the other; each stage looks at what its machine left
+# when its turn comes. boot_STAGE is what runs beside. The first are begun as soon as what they need is installed; the second when
+# the program they take along is built.
 machines_first="kernel_tests_on_6_1 kernel_tests_on_6_12"
 machines_second="live_capture_on_6_1 live_capture_on_6_12"
 machines_second_after=integration_tests
@@ -123,7 +123,12 @@ record_tap()
 	done < <(awk '
 		function flush() { if (held != "") print "failed\t" held "\t" why; held = "" }
 		/^1\.\.[0-9]+/ { flush(); sub(/^1\.\./, ""); print "plan\t" $1; next }
-		/^(not )?ok [0-9]+ # SKIP/ { flush(); sub(/^.*# SKIP */, ""); print "skipped\t" $0 "\t" (last == "" ? "no reason given" : last); next }
+		/^(not )?ok [0-9]+ # SKIP/ {
+			flush()
+			sub(/^.*# SKIP */, "")
+			print "skipped\t" $0 "\t" (last == "" ? "no reason given" : last)
+			next
+		}
 		/^ok [0-9]+/ { flush(); sub(/^ok [0-9]+( -)? */, ""); print "passed\t" $0; last = ""; next }
 		/^not ok [0-9]+/ { flush(); sub(/^not ok [0-9]+( -)? */, ""); held = $0; why = ""; next }
 		/^# not ok/ { next }
@@ -179,8 +184,8 @@ run_units()
 		fi
 		names+=("$name")
 		matches "$name" 'test_vulkan_*' && kept=$keep || kept=
-		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP ${kept:+"LD_PRELOAD=$kept"} "$@" \
-			"$dir/tests/unit/$name"
+		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP \
+			${kept:+"LD_PRELOAD=$kept"} "$@" "$dir/tests/unit/$name"
 	done
 	wait
 	for name in "${names[@]}"; do
@@ -194,10 +199,12 @@ has_vulkan()
 	make -s print-vulkan | grep -qx 1
 }
 
-# Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
+# Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million
+# times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] &&
+		[ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
@@ -225,7 +232,8 @@ run_scripts()
 	dir=$(cd "$2" && pwd)
 	for script in tests/integration/*.sh; do
 		[[ $script == */vulkan.sh ]] && kept=$keep || kept=
-		started "$out/$stage.$(basename "$script" .sh).log" env LINEUP="$dir/lineup" TMPDIR="$tmp" ${kept:+"LD_PRELOAD=$kept"} "$script"
+		started "$out/$stage.$(basename "$script" .sh).log" env LINEUP="$dir/lineup" TMPDIR="$tmp" \
+			${kept:+"LD_PRELOAD=$kept"} "$script"
 	done
 	wait
 	for script in tests/integration/*.sh; do
@@ -367,9 +375,13 @@ code_is_tidy()
 			if (n > soft) print FILENAME ":" FNR ": " what ", " n " (aim: " soft ")"
 			if (n > hard) bad = 1
 		}
-		function end() { if (file != "" && lines > 800) print file ": file of " lines " lines (aim: 800)"; if (lines > 1200) bad = 1 }
+		function end() {
+			if (file != "" && lines > 800) print file ": file of " lines " lines (aim: 800)"
+			if (lines > 1200) bad = 1
+		}
 		FNR == 1 { end(); file = FILENAME; begun = 0 }
-		{ lines = FNR; text = $0; gsub(/\t/, "        ", text); if (length(text) > 132) over("line", length(text), 132, 160) }
+		{ lines = FNR; text = $0; gsub(/\t/, "        ", text) }
+		length(text) > 132 { over("line", length(text), 132, 160) }
 		/[ \t]$/ { print FILENAME ":" FNR ": space at the end of the line"; bad = 1 }
 		/^\{/ { begun = FNR }
 		/^\}/ && begun { over("function", FNR - begun + 1, 70, 140); begun = 0 }
@@ -454,8 +466,11 @@ headers_compile_alone()
 		done
 	done < <(tracked_files | grep '^userspace/.*\.h$' | if has_vulkan; then cat; else grep -v /vulkan/; fi)
 	for header in userspace/include/*.h; do
-		echo "#include \"$(basename "$header")\"" | clang++ -std=c++11 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c++ -
-		echo "#include \"$(basename "$header")\"" | gcc -std=c99 -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -x c -
+		for compiler in "clang++ -std=c++11 -x c++" "gcc -std=c99 -x c"; do
+			# shellcheck disable=SC2086 # words
+			echo "#include \"$(basename "$header")\"" |
+				$compiler -Wall -Wextra -Wundef -pedantic -Werror -Iuserspace/include -fsyntax-only -
+		done
 	done
 }
 
@@ -544,8 +559,9 @@ a_build_elsewhere_leaves_the_tree_alone()
 	rm -rf "$dir"
 }
 
-# No validator of Debian 12 knows SPV_KHR_cooperative_matrix, so what the rewriter makes is held to what a person has read: each instruction's operands.
-# After a change of the shaders that is meant, read the difference against the extension's specification and take it over.
+# No validator of Debian 12 knows SPV_KHR_cooperative_matrix, so what the rewriter makes is held to what a person has read: each
+# instruction's operands. After a change of the shaders that is meant, read the difference against the extension's specification
+# and take it over.
 matrix_modules_are_those_that_were_read()
 {
 	local module
@@ -597,8 +613,9 @@ the_matrix_rewriter_refuses_what_it_does_not_know()
 		$load c = coopMatMulAddNV(a, a, c); coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/roles.comp"
 	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 16> a; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
 		$load coopMatStoreNV(a, codes, 0, 16, false); }" >"$dir/unused.comp"
-	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 32> a; icoopmatNV<8, gl_ScopeSubgroup, 32, 16> b; icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c;
-		$load coopMatLoadNV(b, codes, 0, 16, true); c = coopMatMulAddNV(a, b, c) + c; coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/whole.comp"
+	echo "$head void main() { icoopmatNV<8, gl_ScopeSubgroup, 16, 32> a; icoopmatNV<8, gl_ScopeSubgroup, 32, 16> b;
+		icoopmatNV<32, gl_ScopeSubgroup, 16, 16> c; $load coopMatLoadNV(b, codes, 0, 16, true);
+		c = coopMatMulAddNV(a, b, c) + c; coopMatStoreNV(c, sums, 0, 16, false); }" >"$dir/whole.comp"
 	for name in roles unused whole; do
 		glslangValidator -V --target-env vulkan1.2 "$dir/$name.comp" -o "$dir/$name.spv"
 	done
@@ -614,7 +631,8 @@ install_and_uninstall_leave_nothing_behind()
 	dir=$(mktemp -d)
 	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr install
 	(cd "$dir" && find . -type f -o -type l) | sort
-	for file in bin/lineup include/lineup.h include/lineup-extractor.h include/lineup-inband.h lib/liblineup.a lib/liblineup.so lib/pkgconfig/liblineup.pc share/man/man1/lineup.1 \
+	for file in bin/lineup include/lineup.h include/lineup-extractor.h include/lineup-inband.h \
+		lib/liblineup.a lib/liblineup.so lib/pkgconfig/liblineup.pc share/man/man1/lineup.1 \
 		share/man/man5/lineup-gallery.5 share/bash-completion/completions/lineup; do
 		[ -s "$dir/usr/$file" ]
 	done
@@ -637,7 +655,8 @@ a_consumer_links_shared_and_static()
 	gcc -Wall -Wextra -Werror tests/integration/consumer.c -o "$dir/shared" $(pkg-config --cflags --libs liblineup)
 	LD_LIBRARY_PATH=$dir/opt/lineup/lib "$dir/shared" "$dir/gallery-shared"
 	# shellcheck disable=SC2046
-	gcc -Wall -Wextra -Werror -static tests/integration/consumer.c -o "$dir/static" $(pkg-config --static --cflags --libs liblineup)
+	gcc -Wall -Wextra -Werror -static tests/integration/consumer.c -o "$dir/static" \
+		$(pkg-config --static --cflags --libs liblineup)
 	"$dir/static" "$dir/gallery-static"
 	rm -rf "$dir"
 }
@@ -666,12 +685,13 @@ kernel_module_builds_without_warnings()
 	while read -r version release; do
 		log=$out/$stage.$version.log
 		if [ "$release" = none ]; then
-			record skipped "$stage/$version" "no headers of a $version kernel in /lib/modules (Debian: packaging/packages.txt)"
+			record skipped "$stage/$version" "no headers of it in /lib/modules (Debian: packaging/packages.txt)"
 			continue
 		fi
 		rm -rf "$out/kmod-$release"
-		if make BUILD="$out" KVER="$release" KFLAGS="W=1 C=2" kmod >"$log" 2>&1 && [ -s "$out/kmod-$release/kmod/lineup.ko" ] &&
-			! grep -E 'warning:|WARNING:|error:' "$log" && grep -q 'CHECK .*kmod/pool.c' "$log"; then
+		if make BUILD="$out" KVER="$release" KFLAGS="W=1 C=2" kmod >"$log" 2>&1 &&
+			[ -s "$out/kmod-$release/kmod/lineup.ko" ] && ! grep -E 'warning:|WARNING:|error:' "$log" &&
+			grep -q 'CHECK .*kmod/pool.c' "$log"; then
 			record passed "$stage/$version"
 		else
 			tail -n 40 "$log" | sed 's/^/    /'
@@ -804,15 +824,16 @@ kernel_tests_on_6_12()
 	kernel_tests "${FUNCNAME[0]}" "$(kernel_release 6.12)"
 }
 
-# A kernel with KASAN, lockdep, DMA_API_DEBUG, kmemleak, DMABUF_DEBUG and fault injection. `make check-kdebug` (LINEUP_KDEBUG=all) builds it
-# and runs every program in it. Building takes 11 minutes of two idle cores and all programs another 15, so that with the rest they
-# would not fit into the time of continuous integration. There the stage is reduced:
+# A kernel with KASAN, lockdep, DMA_API_DEBUG, kmemleak, DMABUF_DEBUG and fault injection. `make check-kdebug` (LINEUP_KDEBUG=all)
+# builds it and runs every program in it. Building takes 11 minutes of two idle cores and all programs another 15, so that with
+# the rest they would not fit into the time of continuous integration. There the stage is reduced:
 #
 #	If that kernel is in the cache ($LINEUP_KERNEL_CACHE), it runs the programs that try the most paths for their time.
-#	Otherwise the same checks are on in a user-mode kernel, which is built in minutes and boots in two seconds. It has one processor and
-#	neither PCI card nor V4L2. Left out are races between processors; edu, with bounce buffers, IOMMU and unplugging; vivid; pressure,
-#	for its two minutes; what needs write-combined memory or a second NUMA node; and the three facts that left_out() of guest.sh names.
-#	These meet the checks in `make check-kdebug` only, though they run without them in kernel_tests_on_6_1 and _6_12.
+#	Otherwise the same checks are on in a user-mode kernel, which is built in minutes and boots in two seconds. It has one
+#	processor and neither PCI card nor V4L2. Left out are races between processors; edu, with bounce buffers, IOMMU and
+#	unplugging; vivid; pressure, for its two minutes; what needs write-combined memory or a second NUMA node; and the four
+#	facts that left_out() of guest.sh names. These meet the checks in `make check-kdebug` only, though they run without them
+#	in kernel_tests_on_6_1 and _6_12.
 kernel_tests_on_a_debug_kernel()
 {
 	[ "${LINEUP_KDEBUG-}" != all ] || packaging/setup.sh build test kernel kdebug
@@ -837,7 +858,8 @@ boot_kernel_tests_on_a_debug_kernel()
 	if [ "${LINEUP_KDEBUG-}" = all ] || [ "$kernel" = um ]; then
 		boot_kernel $stage "$kernel"
 	else
-		LINEUP_TESTS="load driver abi fences revoke fault model crowd unload" LINEUP_SETUPS=plain boot_kernel $stage "$kernel"
+		LINEUP_TESTS="load driver abi fences revoke fault model crowd unload" LINEUP_SETUPS=plain \
+			boot_kernel $stage "$kernel"
 	fi
 }
 
@@ -853,9 +875,9 @@ integration_tests()
 	compile "${FUNCNAME[0]}" "$out/gcc" CC=gcc all && run_scripts "${FUNCNAME[0]}" "$out/gcc"
 }
 
-# The software device's answers are shown by unit_tests; here, that what is asked of it is allowed: no message of the layers, hazards between commands
-# included. The layers are slow, so random tests make fewer rounds, and the programs that make each call fail in turn, or lie, are left out: they ask
-# for nothing that the others do not.
+# The software device's answers are shown by unit_tests; here, that what is asked of it is allowed: no message of the layers,
+# hazards between commands included. The layers are slow, so random tests make fewer rounds, and the programs that make each call
+# fail in turn, or lie, are left out: they ask for nothing that the others do not.
 vulkan_tests_under_validation_layers()
 {
 	local stage=${FUNCNAME[0]}
@@ -869,8 +891,8 @@ vulkan_tests_under_validation_layers()
 	fi
 }
 
-# The software driver's library. Where leaks are looked for, the programs that use it keep it loaded: Vulkan's loader unloads drivers, and with them goes
-# what pointed to their memory, which would then be counted as leaked by nobody.
+# The software driver's library. Where leaks are looked for, the programs that use it keep it loaded: Vulkan's loader unloads
+# drivers, and with them goes what pointed to their memory, which would then be counted as leaked by nobody.
 software_driver()
 {
 	cat /usr/share/vulkan/icd.d/lvp_icd*.json | sed -n 's/.*"library_path": *"\([^"]*\)".*/\1/p' | head -n 1
@@ -893,8 +915,8 @@ integration_tests_under_asan_and_ubsan()
 	compile "${FUNCNAME[0]}" "$out/asan" CC=clang SANITIZE=address,undefined all && run_scripts "${FUNCNAME[0]}" "$out/asan"
 }
 
-# The tests whose programs run more than one thread; of GPUs those on devices that are made up, for a driver is not instrumented. tsan wants the
-# addresses where it expects them, so randomisation is off.
+# The tests whose programs run more than one thread; of GPUs those on devices that are made up, for a driver is not instrumented.
+# tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
 	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"
@@ -935,7 +957,8 @@ live_capture()
 	local stage=$1 kernel=$2 without
 
 	without=$(without_machines)
-	[ "$kernel" != none ] && [ -e "/boot/vmlinuz-$kernel" ] || without="no such kernel here (Debian: packaging/packages.txt, kernel)"
+	[ "$kernel" != none ] && [ -e "/boot/vmlinuz-$kernel" ] ||
+		without="no such kernel here (Debian: packaging/packages.txt, kernel)"
 	if [ -n "$without" ]; then
 		record skipped "$stage" "$without"
 	elif compile "$stage" "$out/gcc" CC=gcc all unit-programs; then
@@ -970,12 +993,14 @@ live_capture_on_6_12()
 	live_capture "${FUNCNAME[0]}" "$(kernel_release 6.12)"
 }
 
-# What depends on the processor. Not the tests of what a kernel offers, which would meet qemu's system calls, nor those that only try
-# crash points and damaged bytes. Emulation is slow, so random tests make fewer rounds.
+# What depends on the processor. Not the tests of what a kernel offers, which would meet qemu's system calls, nor those that only
+# try crash points and damaged bytes. Emulation is slow, so random tests make fewer rounds.
 unit_tests_on_arm64()
 {
 	local stage=${FUNCNAME[0]}
-	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_ve* test_when test_gallery test_gallery_model"
+	local portable="test_half test_crc32c test_probe test_score test_s[enu]* test_stream_faults test_topk test_ve* test_when"
+
+	portable+=" test_gallery test_gallery_model"
 
 	if [ "$(uname -m)" = aarch64 ]; then
 		record skipped "$stage" "this machine is one: unit_tests has shown it"
@@ -1015,8 +1040,8 @@ fuzzers_find_nothing_new()
 		log=$out/$stage.$name.log
 		rm -rf "$dir/found/$name"
 		mkdir -p "$dir/found/$name"
-		if timeout "$test_seconds_max" "$dir/tests/fuzz/$name" -seed=1 -max_total_time=$fuzz_seconds -artifact_prefix="$dir/$name-" \
-			"$dir/found/$name" "tests/fuzz/corpus/${name#fuzz_}" >"$log" 2>&1; then
+		if timeout "$test_seconds_max" "$dir/tests/fuzz/$name" -seed=1 -max_total_time=$fuzz_seconds \
+			-artifact_prefix="$dir/$name-" "$dir/found/$name" "tests/fuzz/corpus/${name#fuzz_}" >"$log" 2>&1; then
 			record passed "$stage/$name"
 		else
 			tail -n 40 "$log" | sed 's/^/    /'
