@@ -253,7 +253,8 @@ run_scripts()
 	done
 }
 
-# begin_machines STAGE...: those that are wanted. Not a job of this shell: others wait for all of those.
+# begin_machines STAGE...: those that are wanted, in a process group of their own, which ends with this shell. Not a job of it:
+# others wait for all of those.
 begin_machines()
 {
 	local stage mine=()
@@ -264,6 +265,7 @@ begin_machines()
 		rm -f "$out/$stage.booted"
 	done
 	[ ${#mine[@]} != 0 ] || return 0
+	set -m
 	(
 		for stage in "${mine[@]}"; do
 			begin=$SECONDS
@@ -272,6 +274,7 @@ begin_machines()
 			mv "$out/$stage.booted.new" "$out/$stage.booted"
 		done
 	) &
+	set +m
 	for stage in "${mine[@]}"; do
 		machine_of[$stage]=$!
 	done
@@ -290,6 +293,7 @@ booted()
 	while [ ! -e "$out/$stage.booted" ] && kill -0 "$pid" 2>/dev/null; do
 		sleep 1
 	done
+	unset "machine_of[$stage]"
 	[ -e "$out/$stage.booted" ] || return 125
 	read -r status seconds <"$out/$stage.booted"
 	printf '%5d s  %s, beside others\n' "$seconds" "$stage" >>"$out/times"
@@ -1073,6 +1077,7 @@ inside_git && repository status --porcelain --untracked-files=all >"$out/status"
 [ $# != 0 ] || set -- $stages
 wanted=$*
 declare -A machine_of
+trap 'for pid in "${machine_of[@]}"; do kill -- "-$pid" 2>/dev/null; done' EXIT
 for stage; do
 	if ! declare -F "$stage" >/dev/null; then
 		echo "tests/run.sh: no stage $stage; there are:$stages"
@@ -1099,8 +1104,11 @@ for stage; do
 		echo "without these no other stage can run. As root: packaging/setup.sh build gpu test cross kernel"
 		break
 	fi
-	# shellcheck disable=SC2086 # a list of words
-	[ "$stage" != $machines_second_after ] || begin_machines $machines_second
+	if [ "$stage" = $machines_second_after ] &&
+		make -j"$jobs" BUILD="$out/gcc" CC=gcc WERROR=1 all unit-programs >"$out/machines.log" 2>&1; then
+		# shellcheck disable=SC2086 # a list of words
+		begin_machines $machines_second
+	fi
 done
 
 rm -rf "$out/tmp"
