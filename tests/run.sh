@@ -203,8 +203,7 @@ has_vulkan()
 # times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] &&
-		[ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
