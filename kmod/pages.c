@@ -35,9 +35,40 @@ bool lineup_pages_can_write_combine(void)
 	return true;
 }
 
+/*
+ * Where the kernel maps memory by large pages, those are split, and what that takes is allocated in
+ * a way that has a process killed if there is nothing left. So as much as it may take is allocated
+ * first, in ours, and is free again just before.
+ */
+static int make_room_for_splits(struct page **pages, unsigned int count)
+{
+	unsigned long part, last = ULONG_MAX;
+	struct page *page, *next;
+	LIST_HEAD(spare);
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < count && !err; i++) {
+		part = page_to_pfn(pages[i]) >> (PMD_SHIFT - PAGE_SHIFT);
+		if (part == last)
+			continue;
+		last = part;
+		page = alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+		if (page)
+			list_add(&page->lru, &spare);
+		else
+			err = -ENOMEM;
+	}
+	list_for_each_entry_safe(page, next, &spare, lru)
+		__free_page(page);
+	return err;
+}
+
 static int set_write_combine(struct page **pages, unsigned int count)
 {
-	return set_pages_array_wc(pages, count);
+	int err = make_room_for_splits(pages, count);
+
+	return err ? err : set_pages_array_wc(pages, count);
 }
 
 static void set_write_back(struct page **pages, unsigned int count)
@@ -181,7 +212,7 @@ int lineup_pages_alloc(struct lineup_frame *frame)
 	int err;
 
 	frame->pages = kvcalloc(pool->pages, sizeof(*frame->pages),
-				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+				GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!frame->pages)
 		return -ENOMEM;
 	if (pool->flags & LINEUP_POOL_SHMEM) {

@@ -143,7 +143,8 @@ static struct lineup_pool *pool_alloc(const struct lineup_pool_create *args, u32
 	struct lineup_pool *pool;
 	int err;
 
-	pool = kvzalloc(struct_size(pool, frames, args->frames), GFP_KERNEL_ACCOUNT);
+	pool = kvzalloc(struct_size(pool, frames, args->frames),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!pool)
 		return ERR_PTR(-ENOMEM);
 	pool_init(pool, args, state);
