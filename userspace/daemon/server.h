@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon as a whole: what is there from start to end, how it reloads and how it stops. */
+#ifndef LINEUPD_SERVER_H
+#define LINEUPD_SERVER_H
+
+#include "command.h"
+
+struct server {
+	struct lineup_ctx *ctx;
+	struct lineup_crew *crew;
+	struct loop *loop;
+	struct config *config;
+	char config_path[4096];  /* "": none */
+	struct access *access;
+	struct clients *clients;
+	struct galleries *galleries;
+	uint64_t started_ns;
+	bool draining;
+};
+
+/* notify.c: systemd */
+
+void notify_ready(void);
+void notify_reloading(void);
+void notify_stopping(void);
+void notify_status(const char *format, ...) DAEMON_PRINTF(1, 2);
+/* Pets the watchdog at half its time for as long as the loop goes round. */
+void notify_watchdog(struct loop *loop);
+/* Listening sockets of socket activation; returns how many. */
+uint32_t notify_sockets(int *fds, uint32_t max);
+
+/* seccomp.c: after everything is set up, before the first client. Says what it could not do. */
+int seccomp_confine(const struct config *config);
+/* No core dumps of this process, its memory not readable by others (PR_SET_DUMPABLE), privileges that cannot be gained back. */
+void seccomp_harden(void);
+
+/* http.c: GET /metrics, /healthz on loopback, by libmicrohttpd in a thread of its own. */
+
+struct http;
+int http_create(const char *address, struct http **http); /* logs */
+void http_destroy(struct http *http);
+
+#endif
