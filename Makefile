@@ -12,6 +12,7 @@
 #	VULKAN=auto | 1 | 0	with or without GPUs; auto: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
+#	DAEMON=auto | 1 | 0	with or without lineupd and the client of it; auto: with, if the libraries that they need are there
 #	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
 #	PREFIX=/usr/local LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
@@ -53,8 +54,8 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 # -fvisibility=hidden: lineup.h makes its own functions visible, liblineup.map exports them.
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
-# The program knows the library by lineup.h only.
-INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
+# The programs know the library by lineup.h only.
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/% userspace/daemon/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
@@ -98,7 +99,20 @@ VULKAN_SRC := $(if $(VULKAN_ON),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %
 $(BUILD)/userspace/lib/vulkan/%.o $(BUILD)/tests/unit/test_vulkan_%.o: INCLUDE += -I/usr/include/libdrm
 
 # What `lineup info --build` says of it.
+$(BUILD)/userspace/cli/%.o: INCLUDE += $(if $(DAEMON_ON),-DCLI_DAEMON)
 $(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
+
+# The daemon, and what the program needs to talk to it.
+ifneq ($(filter-out auto,$(DAEMON)),)
+DAEMON_ON := $(filter 1,$(DAEMON))
+else
+DAEMON_FOUND := $(foreach h,gnutls/gnutls.h microhttpd.h ini.h systemd/sd-daemon.h seccomp.h sqlite3.h hiredis/hiredis.h,$(HASH)include <$(h)>\n)
+DAEMON_ON := $(shell printf '$(DAEMON_FOUND)' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
+endif
+DAEMON_SRC := $(if $(DAEMON_ON),$(wildcard userspace/daemon/*.c))
+DAEMON_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(DAEMON_SRC))
+DAEMON_LIBS := -lgnutls -lmicrohttpd -linih -lsystemd -lseccomp -lsqlite3 -ljansson
+LINEUPD := $(if $(filter %/main.o,$(DAEMON_OBJ)),$(BUILD)/lineupd)
 
 LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
@@ -110,9 +124,13 @@ ifeq ($(VULKAN_ON),)
 UNIT_SRC := $(filter-out tests/unit/test_vulkan_%,$(UNIT_SRC))
 UNIT_HELP_SRC := $(filter-out tests/unit/faulty_vk.c tests/unit/vulkan_%,$(UNIT_HELP_SRC))
 endif
+ifeq ($(DAEMON_ON),)
+UNIT_SRC := $(filter-out tests/unit/test_daemon_%,$(UNIT_SRC))
+UNIT_HELP_SRC := $(filter-out tests/unit/daemon_%,$(UNIT_HELP_SRC))
+endif
 UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(UNIT_HELP_SRC))
 UNIT := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
-FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_SRC := $(filter-out $(if $(DAEMON_ON),,tests/fuzz/fuzz_daemon_%),$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ_SRC))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(VULKAN_ON),,tests/bench/vulkan_%),$(wildcard tests/bench/*.c)))
@@ -135,7 +153,7 @@ Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
 endif
 
-all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(EXTRACT)
+all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(LINEUPD) $(EXTRACT)
 
 help:
 	@echo 'make           build the library and the program into $(BUILD)/'
@@ -195,7 +213,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS)) $(if $(DAEMON_ON),daemon)
 HEADERS = liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev \
 	$(if $(VULKAN_ON),vulkan/vulkan_core:libvulkan-dev xf86drm:libdrm-dev numa:libnuma-dev)
 $(BUILD)/flags: FORCE
@@ -270,7 +288,15 @@ $(BUILD)/dirs: FORCE
 	@mkdir -p $(@D); printf '%s\n' '$(LIBEXECDIR)' >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(if $(DAEMON_ON),-lhiredis) $(LIB_LIBS) -o $@
+
+$(BUILD)/lineupd: $(DAEMON_OBJ) $(STATIC)
+	$(call SAY,LD,$@)$(LINK) $^ $(DAEMON_LIBS) $(LIB_LIBS) -o $@
+
+# All of the daemon but its main file, for tests.
+$(BUILD)/userspace/daemon/daemon.a: $(filter-out %/main.o,$(DAEMON_OBJ))
+	@rm -f $@
+	$(call SAY,AR,$@)$(AR) rcs $@ $^
 
 # The file says where things will be, so it follows the install directories as well as the template.
 PC := s|@LIBS_PRIVATE@|$(LIB_LIBS)|;s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
@@ -281,14 +307,19 @@ $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 	@rm -f $@
 	$(call SAY,AR,$@)$(AR) rcs $@ $^
 
+DAEMON_TESTS := $(filter $(BUILD)/tests/unit/test_daemon_% $(BUILD)/tests/fuzz/fuzz_daemon_% $(BUILD)/tests/fuzz/replay_daemon_%,$(UNIT) $(FUZZERS) $(REPLAYS))
+$(DAEMON_TESTS): $(BUILD)/userspace/daemon/daemon.a
+$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))): INCLUDE += -Iuserspace/daemon
+IN_ORDER = $(filter %.o,$^) $(filter %/helpers.a,$^) $(filter %/daemon.a,$^) $(filter %/liblineup.a,$^) $(if $(filter %/daemon.a,$^),$(DAEMON_LIBS))
+
 $(UNIT): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(if $(UNIT_HELP_OBJ),$(BUILD)/tests/unit/helpers.a) $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ -lcmocka $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $(IN_ORDER) -lcmocka $(LIB_LIBS) -o $@
 
 $(FUZZERS): $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(STATIC)
-	$(call SAY,LD,$@)$(LINK) -fsanitize=fuzzer $^ $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) -fsanitize=fuzzer $(IN_ORDER) $(LIB_LIBS) -o $@
 
 $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $(IN_ORDER) $(LIB_LIBS) -o $@
 
 $(BENCH): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ $(LIB_LIBS) -o $@
@@ -369,7 +400,7 @@ check-kdebug:
 clean:
 	$(Q)rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(UNIT_HELP_OBJ)) \
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(DAEMON_OBJ) $(UNIT_HELP_OBJ)) \
 	$(patsubst %,%.d,$(UNIT) $(FUZZERS) $(BENCH)) $(BUILD)/tests/fuzz/replay.d
 
 FORCE:
