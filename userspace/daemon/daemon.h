@@ -26,7 +26,7 @@
  *	loop helper tls access filter attributes
  *	client
  *	keeper gallery
- *	command command_* server notify seccomp http
+ *	command job args command_* server server_* notify seccomp http
  *	main
  */
 

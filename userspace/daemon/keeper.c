@@ -131,6 +131,7 @@ static int open_share(struct keeper *k, const struct keeper_setup *setup)
 		.device_memory_max = config->device_memory_max,
 	};
 
+	k->k_max = config->k_max ? config->k_max : LINEUP_K_MAX;
 	return lineup_share_create(setup->crew, k->gallery, &share, &k->share);
 }
 
@@ -286,6 +287,11 @@ const char *keeper_path(const struct keeper *k)
 const struct lineup_gallery_info *keeper_info(const struct keeper *k)
 {
 	return &k->info;
+}
+
+uint32_t keeper_k_max(const struct keeper *k)
+{
+	return k->k_max;
 }
 
 struct lineup_share *keeper_share(struct keeper *k)

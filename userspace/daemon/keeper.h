@@ -78,6 +78,7 @@ const char *keeper_name(const struct keeper *keeper);
 const char *keeper_path(const struct keeper *keeper);
 /* Dimension, model and what else never changes. */
 const struct lineup_gallery_info *keeper_info(const struct keeper *keeper);
+uint32_t keeper_k_max(const struct keeper *keeper);           /* candidates of a search, at most */
 struct lineup_share *keeper_share(struct keeper *keeper);     /* any thread */
 struct lineup_gallery *keeper_gallery(struct keeper *keeper); /* functions that any thread may call; the others in the keeper's thread only */
 struct attributes *keeper_attributes(struct keeper *keeper);  /* in the keeper's thread */

@@ -34,6 +34,7 @@ struct keeper {
 	struct lineup_gallery *gallery;
 	struct lineup_share *share;
 	struct lineup_gallery_info info;
+	uint32_t k_max;
 	struct attributes *attributes;     /* the keeper's thread; NULL: could not be opened again */
 	atomic_ullong attributes_count;
 	atomic_uint group_max, waiting_max, compact_percent;
