@@ -32,6 +32,7 @@ static struct lineup_gallery *gallery_new(struct lineup_ctx *ctx, const char *pa
 		return NULL;
 	}
 	pthread_mutex_init(&g->mutex, NULL);
+	pthread_cond_init(&g->turn, NULL);
 	return g;
 }
 
@@ -48,6 +49,8 @@ void lineup_gallery_close(struct lineup_gallery *g)
 	lineup_files_close(&g->files, g->lock);
 	lineup_files_close(&g->files, g->files.dir);
 	pthread_mutex_destroy(&g->mutex);
+	pthread_cond_destroy(&g->turn);
+	free(g->stage.data);
 	free(g->path);
 	free(g);
 }
@@ -204,11 +207,14 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 
 	if (err)
 		return err;
-	if (opt.flags & ~(uint32_t)LINEUP_GALLERY_WRITE)
+	if (opt.flags & ~(uint32_t)(LINEUP_GALLERY_WRITE | LINEUP_GALLERY_MAINTAINED))
 		return lineup_fail(ctx, -EINVAL, "lineup_gallery_options: unknown flags 0x%x", opt.flags);
+	if (opt.flags == LINEUP_GALLERY_MAINTAINED)
+		return lineup_fail(ctx, -EINVAL, "lineup_gallery_options: MAINTAINED is for writing");
 	g = gallery_new(ctx, path);
 	if (!g)
 		return lineup_fail(ctx, -ENOMEM, "gallery %s: no memory", path);
+	g->maintained = opt.flags & LINEUP_GALLERY_MAINTAINED;
 	err = open_directory(g, &fault);
 	if (!err)
 		err = opt.flags & LINEUP_GALLERY_WRITE ? open_for_writing(g, &fault)
