@@ -6,9 +6,15 @@
 
 #include "gallery_files.h"
 
-/* The rows to delete; *@last: no template of their subject is left. */
+/* The record of a row. */
+static int read_place(struct lineup_gallery *g, uint64_t place, struct disk_record *record, struct lineup_fault *fault)
+{
+	return lineup_segment_records(g->ctx, &g->state.slot[place >> 32].part->segment, (uint32_t)place, 1, record, fault);
+}
+
+/* The rows to delete, and in @result whose they are. */
 static int find(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *opt,
-		struct lineup_places *places, bool *last, struct lineup_fault *fault)
+		struct lineup_places *places, struct lineup_delete_result *result, struct lineup_fault *fault)
 {
 	struct lineup_places all = { 0 };
 	struct disk_record *r = lookup->record;
@@ -21,41 +27,44 @@ static int find(struct lineup_gallery *g, struct lineup_lookup *lookup, const st
 		lineup_places_sort(places);
 		if (!err && !places->count)
 			err = lineup_fault_set(fault, -ENOENT, "has no subject \"%s\"", opt->subject);
-		*last = true;
+		result->last = true;
+		if (!err)
+			err = read_place(g, places->place[0], r, fault);
+		if (!err) {
+			result->subject_number = r->subject;
+			memcpy(result->subject, opt->subject, size);
+		}
 		return err;
 	}
 	err = lineup_state_locate(&g->state, g->ctx, opt->template_id, places, fault);
 	if (err == -ENOENT)
 		lineup_fault_set(fault, err, "has no template %llu", (unsigned long long)opt->template_id);
 	if (!err)
-		err = lineup_segment_records(g->ctx, &g->state.slot[places->place[0] >> 32].part->segment, (uint32_t)places->place[0], 1,
-					     r, fault);
+		err = read_place(g, places->place[0], r, fault);
 	if (!err) {
-		char name[LINEUP_SUBJECT_BYTES_MAX];
-
-		size = r->name_bytes; /* the lookup uses the same record */
-		memcpy(name, r->name, size);
-		err = lineup_lookup_live(lookup, lineup_name_hash(name, size), name, size, &all, fault);
+		size = r->name_bytes;
+		result->subject_number = r->subject;
+		memcpy(result->subject, r->name, size); /* the lookup uses the same record */
+		err = lineup_lookup_live(lookup, lineup_name_hash(r->name, size), result->subject, size, &all, fault);
 	}
-	*last = all.count == 1;
+	result->last = all.count == 1;
 	lineup_places_fini(&all);
 	return err;
 }
 
 static int stage(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *opt, struct disk_op *op,
-		 struct lineup_fault *fault)
+		 struct lineup_delete_result *result, struct lineup_fault *fault)
 {
 	struct lineup_state *state = &g->state;
 	struct disk_journal_record record = { .subject_next = state->subject_next };
 	struct lineup_places places = { 0 };
 	struct lineup_history history;
-	bool last = false;
-	int err = find(g, lookup, opt, &places, &last, fault);
+	int err = find(g, lookup, opt, &places, result, fault);
 
 	if (!err) {
 		op->rows = places.count;
 		record.op = *op;
-		record.subjects = state->subjects - last;
+		record.subjects = state->subjects - result->last;
 		record.bytes = sizeof(record) + places.count * sizeof(*places.id);
 		memcpy(record.digest, state->digest, sizeof(record.digest));
 		lineup_history_begin(&history);
@@ -81,10 +90,10 @@ static int check_options(struct lineup_gallery *g, const struct lineup_delete_op
 int lineup_delete_stage(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *options,
 			struct lineup_delete_result *result)
 {
+	struct lineup_delete_result done = { 0 };
 	struct lineup_delete_options opt;
 	struct lineup_fault fault;
 	struct disk_op op = { 0 };
-	bool found = false;
 	int err = lineup_options_copy(g->ctx, "lineup_delete_options", &opt, sizeof(opt), options);
 
 	if (!err)
@@ -92,23 +101,24 @@ int lineup_delete_stage(struct lineup_gallery *g, struct lineup_lookup *lookup, 
 	if (err)
 		return err;
 	if (!lineup_files_zero(opt.op_id, sizeof(opt.op_id)))
-		err = lineup_state_op(&g->state, g->ctx, opt.op_id, &op, &found, &fault);
+		err = lineup_state_op(&g->state, g->ctx, opt.op_id, &op, &done.repeated, &fault);
 	else
 		randombytes_buf(opt.op_id, sizeof(opt.op_id));
-	if (!err && found && op.kind != LINEUP_OP_DELETE)
+	if (!err && done.repeated && op.kind != LINEUP_OP_DELETE)
 		err = lineup_fault_set(&fault, -EINVAL, "operation %llu, %s, has this op_id already", (unsigned long long)op.sequence,
 				       lineup_op_name(op.kind));
-	if (!err && !found) {
+	if (!err && !done.repeated) {
 		op = (struct disk_op){ .sequence = g->state.sequence + 1, .kind = LINEUP_OP_DELETE };
 		memcpy(op.op_id, opt.op_id, sizeof(op.op_id));
-		err = stage(g, lookup, &opt, &op, &fault);
+		err = stage(g, lookup, &opt, &op, &done, &fault);
 	}
 	if (err)
 		return lineup_gallery_fail(g, err, &fault);
-	if (result) {
-		*result = (struct lineup_delete_result){ .sequence = op.sequence, .rows = op.rows, .repeated = found };
-		memcpy(result->op_id, op.op_id, sizeof(result->op_id));
-	}
+	done.sequence = op.sequence;
+	done.rows = op.rows;
+	memcpy(done.op_id, op.op_id, sizeof(done.op_id));
+	if (result)
+		*result = done;
 	return 0;
 }
 

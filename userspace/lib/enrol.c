@@ -49,6 +49,8 @@ int lineup_enrol_start(struct lineup_enrol *e, const uint8_t op_id[LINEUP_OP_ID_
 	e->op = (struct disk_op){ .sequence = state->sequence + 1, .template_first = state->template_next, .kind = kind };
 	e->repeated = false;
 	e->rows = e->waiting = 0;
+	e->existed = false;
+	e->subject_first = 0;
 	e->subjects = state->subjects;
 	e->subject_next = state->subject_next;
 	lineup_history_begin(&e->history);

@@ -31,6 +31,8 @@ struct lineup_enrol {
 	uint64_t rows; /* numbered so far */
 	uint64_t subjects; /* after them */
 	uint32_t subject_next;
+	bool existed; /* of the first row's subject: there were templates */
+	uint32_t subject_first; /* its number */
 	struct lineup_history history;
 	struct lineup_pool *pool; /* once there are many rows; NULL: none */
 	struct lineup_lookup lookup;

@@ -104,6 +104,8 @@ static int find_subjects(struct lineup_enrol *e, struct named *order, struct lin
 		if (result.live && e->automatic[order[i].row])
 			return taken(e, order[i].row, fault);
 		order[i].subject = result.found ? result.subject : NEW_SUBJECT;
+		if (!order[i].row && !e->rows)
+			e->existed = result.live;
 		e->subjects += !result.live;
 	}
 	return 0;
@@ -141,6 +143,8 @@ static int resolve(struct lineup_enrol *e, struct lineup_fault *fault)
 		r->crc = lineup_crc32c(0, (const uint8_t *)r + 4, shape->record_bytes - 4);
 		lineup_history_record(&e->history, shape, e->list, r);
 	}
+	if (!err && !e->rows && e->waiting)
+		e->subject_first = record_at(e, 0)->subject;
 	free(order);
 	free(subject);
 	free(first);
@@ -299,7 +303,9 @@ void lineup_enrol_result(const struct lineup_enrol *e, struct lineup_enrol_resul
 	*result = (struct lineup_enrol_result){ .sequence = e->op.sequence,
 						.template_first = e->op.template_first,
 						.rows = e->op.rows,
-						.repeated = e->repeated };
+						.repeated = e->repeated,
+						.existed = e->existed,
+						.subject_number = e->subject_first };
 	memcpy(result->op_id, e->op.op_id, sizeof(result->op_id));
 }
 
