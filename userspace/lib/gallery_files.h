@@ -452,6 +452,8 @@ int lineup_change_commit(struct lineup_change *change, uint32_t *held, struct li
 void lineup_change_fini(struct lineup_change *change); /* removes what was made if it was not committed; takes a zeroed one */
 /* Seals if the journal has grown long; a failure is a warning. */
 void lineup_gallery_seal(struct lineup_gallery *gallery);
+/* @state and the file @journal become the gallery's, in place of those it has. */
+void lineup_gallery_install(struct lineup_gallery *gallery, struct lineup_state *state, int journal);
 /* Wipes files that MANIFEST does not name. */
 int lineup_gallery_sweep(struct lineup_gallery *gallery, uint32_t *held, struct lineup_fault *fault);
 
