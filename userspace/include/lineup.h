@@ -586,7 +586,10 @@ struct lineup_group_options {
 };
 
 int lineup_group_begin(struct lineup_gallery *gallery, struct lineup_group **group);
-/* As lineup_enrol_list; the list comes into being with the next operation of the group. */
+/*
+ * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is refused or
+ * repeated.
+ */
 int lineup_group_list(struct lineup_group *group, const char *name, uint64_t *mask);
 /*
  * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol. Errors otherwise as

@@ -269,7 +269,7 @@ int lineup_gallery_sweep(struct lineup_gallery *gallery, uint32_t *held, struct 
 	return lineup_files_sweep(&gallery->files, keep_named, &gallery->state.manifest, held, fault);
 }
 
-static void install(struct lineup_gallery *g, struct lineup_state *state, int journal)
+void lineup_gallery_install(struct lineup_gallery *g, struct lineup_state *state, int journal)
 {
 	struct lineup_state old;
 
@@ -312,7 +312,7 @@ int lineup_change_commit(struct lineup_change *change, uint32_t *held, struct li
 		return err;
 	}
 	state.manifest.head = m->head;
-	install(g, &state, journal); /* owns both from here */
+	lineup_gallery_install(g, &state, journal); /* owns both from here */
 	if (lineup_gallery_sweep(g, held, &swept))
 		lineup_warn(g->ctx, "gallery %s: old files stay: %s", g->path, swept.text);
 	return 0;
@@ -331,10 +331,14 @@ void lineup_gallery_seal(struct lineup_gallery *g)
 {
 	struct lineup_change change;
 	struct lineup_fault fault;
+	uint64_t limit = g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES;
 	uint32_t held = 0;
 	int err;
 
-	if (g->state.journal.frames * LINEUP_FRAME_BYTES <= (g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES))
+	/* Whoever maintains it has time until then. */
+	if (g->maintained)
+		limit *= 4;
+	if (g->state.journal.frames * LINEUP_FRAME_BYTES <= limit)
 		return;
 	err = lineup_change_begin(&change, g, &fault);
 	if (!err)

@@ -148,9 +148,9 @@ static int check_tail(struct reader *r, uint32_t batch, bool *torn)
 static const char *record_fault(const struct disk_journal_record *record, size_t size, uint64_t sequence, uint32_t record_bytes)
 {
 	const struct disk_op *op = &record->op;
-	uint64_t each = op->kind == LINEUP_OP_ENROL ? record_bytes : sizeof(uint64_t), rest;
+	uint64_t each = op->kind == LINEUP_OP_DELETE ? sizeof(uint64_t) : record_bytes, rest;
 
-	if (op->kind != LINEUP_OP_ENROL && op->kind != LINEUP_OP_DELETE)
+	if (op->kind != LINEUP_OP_ENROL && op->kind != LINEUP_OP_DELETE && op->kind != LINEUP_OP_REPLACE)
 		return "the operation is of an unknown kind";
 	if (op->zero)
 		return "unused bytes of the operation are not zero";
@@ -239,17 +239,26 @@ static void take(struct piece *pieces, size_t count, uint8_t *out, size_t size)
 	}
 }
 
-int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
-			  size_t content_bytes, uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size)
+static uint64_t frame_count(const struct disk_journal_record *record)
 {
-	struct piece pieces[] = { { record, sizeof(*record) },
-				  { lists, record->lists_new * sizeof(*lists) },
-				  { content, content_bytes } };
-	uint64_t count = (record->bytes + PAYLOAD_BYTES - 1) / PAYLOAD_BYTES;
-	struct disk_frame *frames = calloc(count, sizeof(*frames));
+	return (record->bytes + PAYLOAD_BYTES - 1) / PAYLOAD_BYTES;
+}
 
-	if (!frames)
-		return -ENOMEM;
+size_t lineup_journal_bytes(const struct disk_journal_record *record)
+{
+	return frame_count(record) * sizeof(struct disk_frame);
+}
+
+void lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
+			   uint32_t generation, uint64_t frame, uint32_t batch, void *data)
+{
+	size_t lists_bytes = record->lists_new * sizeof(*lists);
+	struct piece pieces[] = { { record, sizeof(*record) },
+				  { lists, lists_bytes },
+				  { content, record->bytes - sizeof(*record) - lists_bytes } };
+	uint64_t count = frame_count(record);
+	struct disk_frame *frames = data;
+
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t left = record->bytes - i * PAYLOAD_BYTES;
 
@@ -259,9 +268,6 @@ int lineup_journal_frames(const struct disk_journal_record *record, const struct
 		take(pieces, ARRAY_SIZE(pieces), frames[i].payload, frames[i].used);
 		frames[i].crc = frame_crc(&frames[i], generation, frame + i);
 	}
-	*data = frames;
-	*size = count * sizeof(*frames);
-	return 0;
 }
 
 int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation,
