@@ -20,25 +20,10 @@ static void op_done(struct task *task)
 	job->done(job);
 }
 
-void *job_begin(struct server *server, struct request *request, size_t bytes, void (*none)(struct request *request))
+void *job_begin_with(struct server *server, struct request *request, size_t bytes, struct gallery *gallery)
 {
-	const struct command *command = request->command;
-	const struct resp_argument *key = &request->argument[command->key];
-	struct gallery *gallery = NULL;
-	struct job *job;
+	struct job *job = calloc(1, bytes);
 
-	if (command->key) {
-		gallery = gallery_get(server->galleries, key->data, key->size);
-		if (!gallery) {
-			if (none)
-				none(request);
-			else
-				request_error(request, METRIC_ERROR_INVALID, "ERR there is no such gallery");
-			request_end(request);
-			return NULL;
-		}
-	}
-	job = calloc(1, bytes);
 	if (!job) {
 		if (gallery)
 			gallery_put(gallery);
@@ -55,10 +40,29 @@ void *job_begin(struct server *server, struct request *request, size_t bytes, vo
 	return job;
 }
 
-void job_end(struct job *job)
+void *job_begin(struct server *server, struct request *request, size_t bytes, void (*none)(struct request *request))
+{
+	const struct command *command = request->command;
+	const struct resp_argument *key = &request->argument[command->key];
+	struct gallery *gallery = NULL;
+
+	if (command->key) {
+		gallery = gallery_get(server->galleries, key->data, key->size);
+		if (!gallery) {
+			if (none)
+				none(request);
+			else
+				request_error(request, METRIC_ERROR_INVALID, "ERR there is no such gallery");
+			request_end(request);
+			return NULL;
+		}
+	}
+	return job_begin_with(server, request, bytes, gallery);
+}
+
+void job_free(struct job *job)
 {
 	struct job_chunk *chunk, *next;
-	struct request *request = job->request;
 
 	for (chunk = job->chunks; chunk; chunk = next) {
 		next = chunk->next;
@@ -67,8 +71,15 @@ void job_end(struct job *job)
 	}
 	if (job->gallery)
 		gallery_put(job->gallery);
+	job->request->work = NULL;
 	free(job);
-	request->work = NULL;
+}
+
+void job_end(struct job *job)
+{
+	struct request *request = job->request;
+
+	job_free(job);
 	request_end(request);
 }
 

@@ -26,9 +26,13 @@ struct job {
 
 /* Makes a job of @bytes, a struct that begins with struct job, zeroed. NULL: answered with an error, or @none, if not NULL, has answered: there is no such gallery. */
 void *job_begin(struct server *server, struct request *request, size_t bytes, void (*none)(struct request *request));
+/* As job_begin, of a gallery that the caller has got, or NULL: the job's from here on. */
+void *job_begin_with(struct server *server, struct request *request, size_t bytes, struct gallery *gallery);
+/* Frees the job, and leaves the request as it is. */
+void job_free(struct job *job);
 /* Ends the request, whose reply is complete, and frees the job. */
 void job_end(struct job *job);
-/* Answers with an error and ends: what @err is called is said in command.md. */
+/* Answers with an error and ends: what @err is called is said in docs/commands.md. */
 void job_fail(struct job *job, int err, const char *message);
 /* Zeroed, erased and freed at the end; NULL: no memory. Any one thread at a time. */
 void *job_alloc(struct job *job, size_t bytes);
@@ -72,6 +76,8 @@ int args_matrix(struct args *args, struct job *job, uint32_t dim, uint64_t rows_
 bool dim_fits(struct job *job, const struct lineup_matrix *matrix);
 /* MODEL digest-hex; answers with an error if it is not the gallery's. */
 bool model_fits(struct job *job, struct args *args);
+/* Attributes for the keeper's op: JSON, or nothing, which removes them. Answers with an error. */
+bool attributes_argument(struct job *job, const struct resp_argument *argument);
 /* A subject's name, NUL-terminated; NULL: it cannot be one. */
 char *subject_name(struct job *job, const struct resp_argument *argument);
 void hex_text(char *out, const uint8_t *bytes, size_t size); /* 2 * size + 1 */

@@ -69,6 +69,8 @@ int keeper_create(const struct keeper_setup *setup, struct keeper **keeper);
 void keeper_destroy(struct keeper *keeper);
 /* Loop thread. -EBUSY: waiting_operations_max wait already; the op is the caller's again, .run is not called. */
 int keeper_submit(struct keeper *keeper, struct keeper_op *op);
+/* Sets the op's error and message, in a .read. */
+void keeper_refuse(struct keeper_op *op, int err, const char *format, ...) DAEMON_PRINTF(3, 4);
 uint32_t keeper_waiting(const struct keeper *keeper);
 /* Limits for what comes. */
 void keeper_reload(struct keeper *keeper, const struct config *config);

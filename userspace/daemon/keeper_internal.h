@@ -60,8 +60,6 @@ struct keeper {
 /* keeper.c */
 
 void keeper_answer(struct keeper *k, struct keeper_op *op);
-/* Sets the op's error and message. */
-void keeper_refuse(struct keeper_op *op, int err, const char *format, ...) DAEMON_PRINTF(3, 4);
 
 /* keeper_group.c: all in the keeper's thread */
 
