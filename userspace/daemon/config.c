@@ -245,7 +245,7 @@ static int take(void *arg, const char *section, const char *name, const char *va
 		/* libinih cuts a comment off behind a key's own value only. */
 		snprintf(more, sizeof(more), "%s", value);
 		for (char *c = strchr(more, ';'); c; c = strchr(c + 1, ';')) {
-			if (c[-1] == ' ' || c[-1] == '\t') {
+			if (c > more && (c[-1] == ' ' || c[-1] == '\t')) {
 				*c = 0;
 				break;
 			}
