@@ -499,6 +499,13 @@ static int run_group(struct lineup_gallery *gallery, const struct ledger_op *ops
 	return err ? err : lineup_group_commit(group);
 }
 
+static int run_maintain(struct lineup_gallery *gallery, const struct ledger_op *op)
+{
+	struct lineup_maintain_options options = { .size = sizeof(options), .compact = op->compact };
+
+	return lineup_gallery_maintain(gallery, &options, NULL);
+}
+
 int ledger_run(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
 	int err;
@@ -507,6 +514,8 @@ int ledger_run(struct lineup_gallery *gallery, const struct ledger_op *op, struc
 	switch (op->kind) {
 	case LEDGER_COMPACT:
 		return lineup_gallery_compact(gallery, NULL, NULL, NULL);
+	case LEDGER_MAINTAIN:
+		return run_maintain(gallery, op);
 	case LEDGER_REPLACE:
 		return run_group(gallery, op, 1, result);
 	case LEDGER_GROUP:

@@ -221,6 +221,24 @@ static void compact(struct world *w, struct packed *p)
 	require_state(w, p->gallery, &w->model, then.digest, "after compaction");
 }
 
+static void maintain(struct world *w, struct packed *p)
+{
+	struct lineup_maintain_options options = { .size = sizeof(options), .compact = (uint32_t)draw(w, 3) };
+	struct lineup_maintain_result result;
+	struct lineup_gallery_info info, then;
+	int err;
+
+	lineup_gallery_info(p->gallery, &then);
+	err = lineup_gallery_maintain(p->gallery, &options, &result);
+	REQUIRE(w, !err, "maintain %u: %d", options.compact, err);
+	lineup_gallery_info(p->gallery, &info);
+	REQUIRE(w, !options.compact || !info.templates_deleted, "deleted templates are left after a maintenance that drops them");
+	REQUIRE(w, result.rows_dropped == then.templates_deleted - info.templates_deleted, "%llu rows dropped, not %llu",
+		(unsigned long long)result.rows_dropped, (unsigned long long)(then.templates_deleted - info.templates_deleted));
+	REQUIRE(w, options.compact < 2 || !info.journal_templates, "the journal was not sealed");
+	require_state(w, p->gallery, &w->model, then.digest, "after maintenance");
+}
+
 static void move_reader(struct world *w, struct packed *p, struct reader *r)
 {
 	struct lineup_gallery_info info;
@@ -340,6 +358,10 @@ static void history(uint64_t seed)
 			move_reader(&w, p, &p->reader[draw(&w, READERS)]);
 		if (!draw(&w, 25)) {
 			compact(&w, p);
+			require_readers(&w);
+		}
+		if (!draw(&w, 12)) {
+			maintain(&w, p);
 			require_readers(&w);
 		}
 		if (!draw(&w, 10)) {

@@ -40,7 +40,7 @@ struct access {
 };
 
 /* Stands in for the hash of a user that there is not, or who has no secret: it takes as long to verify. Nothing is known to match it. */
-static const char no_hash[] = "$argon2id$v=19$m=65536,t=2,p=1$bm8gc3VjaCB1c2VyIQAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+static const char no_hash[crypto_pwhash_STRBYTES] = "$argon2id$v=19$m=65536,t=2,p=1$bm8gc3VjaCB1c2VyIQAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 static int refuse(char error[512], const char *format, ...) DAEMON_PRINTF(2, 3);
 
@@ -356,7 +356,7 @@ int access_secret(struct access *access, const char *user, const char *secret, s
 	if (good)
 		memcpy(hash, access->user[found].hash, sizeof(hash));
 	else
-		memcpy(hash, no_hash, sizeof(no_hash));
+		memcpy(hash, no_hash, sizeof(hash));
 	if (secret_bytes > CONFIG_SECRET_BYTES_MAX)
 		secret_bytes = CONFIG_SECRET_BYTES_MAX;
 	err = crypto_pwhash_str_verify(hash, secret, secret_bytes);

@@ -217,7 +217,7 @@ static int take(void *arg, const char *section, const char *name, const char *va
 {
 	struct reading *r = arg;
 	const struct config_key *key;
-	char error[512];
+	char error[512], more[CONFIG_LINE_BYTES_MAX + 2];
 	uint64_t bit;
 
 	(void)section;
@@ -240,6 +240,17 @@ static int take(void *arg, const char *section, const char *name, const char *va
 	if (r->keys_seen & bit && key->type != CONFIG_LIST && key->type != CONFIG_LISTENERS) {
 		fault(r, "%s: an indented line continues the one above, and this key has one value", key->name);
 		return 0;
+	}
+	if (r->keys_seen & bit) {
+		/* libinih cuts a comment off behind a key's own value only. */
+		snprintf(more, sizeof(more), "%s", value);
+		for (char *c = strchr(more, ';'); c; c = strchr(c + 1, ';')) {
+			if (c > more && (c[-1] == ' ' || c[-1] == '\t')) {
+				*c = 0;
+				break;
+			}
+		}
+		value = more;
 	}
 	r->keys_seen |= bit;
 	r->last = key;

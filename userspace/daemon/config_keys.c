@@ -93,6 +93,7 @@ const struct config_key config_keys[] = {
 };
 
 const uint32_t config_key_count = ARRAY_SIZE(config_keys);
+_Static_assert(ARRAY_SIZE(config_keys) <= 64, "config.c has a bit for each");
 
 const struct config_key *config_key_find(enum config_section section, const char *name)
 {

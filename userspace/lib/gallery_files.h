@@ -30,7 +30,25 @@ struct lineup_fault {
 struct lineup_files {
 	struct lineup_ctx *ctx;
 	int dir;
+	struct lineup_pace *pace; /* NULL: as fast as can be */
 };
+
+/* pace.c: work that lets others go first */
+
+/* For one thread. */
+struct lineup_pace {
+	uint64_t bytes_per_second; /* 0: no limit */
+	lineup_progress_fn *progress; /* may be NULL */
+	void *progress_arg;
+	uint64_t done, total; /* for it */
+	double due; /* when what was done is within the limit */
+	double asked;
+	bool stopped;
+};
+
+double lineup_pace_now(void); /* seconds, of a clock that never jumps */
+/* @bytes were read or written: sleeps as the limit says. -ECANCELED: .progress said so, now or before. Takes NULL. */
+int lineup_pace_spend(struct lineup_pace *pace, uint64_t bytes);
 
 /* Sets the text and returns @err. */
 int lineup_fault_set(struct lineup_fault *fault, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
@@ -52,7 +70,10 @@ int lineup_files_sync(const struct lineup_files *files, struct lineup_fault *fau
  * success.
  */
 int lineup_files_wipe(const struct lineup_files *files, const char *name);
-/* Wipes what @keep does not want of the files whose names are ours. *@held counts those still read by others. */
+/*
+ * Wipes what @keep does not want of the files whose names are ours, MANIFEST.new among them (@kind is the name). *@held counts those still read by
+ * others, and those that .pace left.
+ */
 int lineup_files_sweep(const struct lineup_files *files, bool (*keep)(void *arg, const char *kind, uint32_t generation), void *arg,
 		       uint32_t *held, struct lineup_fault *fault);
 /* Whether the directory holds nothing but files a creation that was cut off leaves. -EEXIST: it holds more. */
@@ -239,6 +260,14 @@ struct lineup_journal_item {
 int lineup_journal_parse(const void *data, size_t size, const struct disk_manifest *manifest, uint32_t record_bytes,
 			 int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
 			 struct lineup_journal_end *end, struct lineup_fault *fault);
+/*
+ * Likewise for frames of @manifest's journal in @data, from frame @first on: records that follow operation @sequence, of which the last may be cut off.
+ * *@next: the frame where it begins, or the end.
+ */
+int lineup_journal_part(const void *data, size_t size, uint64_t first, const struct disk_manifest *manifest, uint64_t sequence,
+			uint32_t record_bytes,
+			int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
+			uint64_t *next, struct lineup_fault *fault);
 size_t lineup_journal_bytes(const struct disk_journal_record *record); /* of its frames */
 /* Frames of a record whose pieces are @record, @lists and @content, into @data, zeroed. Frame numbers begin at @frame. */
 void lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
@@ -332,6 +361,11 @@ void lineup_state_undo(struct lineup_state *state); /* all goes back to the mark
 /* Both as of the mark, if there is one. */
 void lineup_state_now(const struct lineup_state *state, struct lineup_gallery_state *now);
 int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot);
+/* What a shorter history of the same gallery holds, with all that it needs its own: parts and deleted rows shared, the last chunk copied. */
+int lineup_state_freeze(const struct lineup_state *state, struct lineup_state *frozen, struct lineup_fault *fault);
+/* Deleted rows of segment @i by MANIFEST alone, without the journal's; the caller puts. */
+int lineup_state_sealed(const struct lineup_files *files, const struct lineup_state *state, uint32_t i, struct lineup_bits **bits,
+			struct lineup_fault *fault);
 /* *@found: an operation with this id, in *@op. */
 int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES],
 		    struct disk_op *op, bool *found, struct lineup_fault *fault);
@@ -351,6 +385,17 @@ struct lineup_lookup {
 	struct lineup_pages *pages; /* [segments] */
 	struct disk_record *record; /* scratch */
 };
+
+/* Records of a journal, applied to a state whose operations they follow. */
+struct lineup_replay {
+	struct lineup_state *state;
+	struct lineup_ctx *ctx;
+	const char *path;
+	struct lineup_lookup lookup; /* of the state */
+};
+
+/* Checks and applies a record; for lineup_journal_parse, @arg: struct lineup_replay. */
+int lineup_state_replay(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault);
 
 int lineup_lookup_init(struct lineup_lookup *lookup, struct lineup_ctx *ctx, const struct lineup_state *state);
 void lineup_lookup_fini(struct lineup_lookup *lookup); /* takes a zeroed one */
@@ -409,6 +454,9 @@ struct lineup_gallery {
 	pthread_cond_t turn; /* .busy or .held has ended */
 	bool busy;
 	bool held; /* maintenance has the state, who writes waits */
+	bool maintaining;
+	uint64_t making; /* files of this generation and later ones are maintenance's; 0: none is */
+	uint64_t generation_next; /* that no file of this process has; less than MANIFEST's: that one counts */
 	struct lineup_snapshot *snapshot; /* of the state; NULL: to be made */
 };
 
@@ -428,6 +476,9 @@ int lineup_gallery_load(const struct lineup_files *files, const char *path, cons
 
 struct lineup_change {
 	struct lineup_gallery *gallery;
+	const struct lineup_state *state; /* what there is */
+	struct lineup_files files; /* the gallery's; with a pace if it is made beside the writer */
+	uint64_t unsynced; /* bytes of the segment being written */
 	struct lineup_manifest manifest; /* the new one */
 	char (*made)[LINEUP_GALLERY_NAME_BYTES]; /* files to remove if it fails */
 	uint32_t mades;
@@ -439,14 +490,25 @@ struct lineup_change {
 	uint64_t rows_dropped;
 };
 
+/* Of the gallery's state, or of another one that stays as it is until the end. */
 int lineup_change_begin(struct lineup_change *change, struct lineup_gallery *gallery, struct lineup_fault *fault);
+int lineup_change_from(struct lineup_change *change, struct lineup_gallery *gallery, const struct lineup_state *state,
+		       struct lineup_fault *fault);
 uint32_t lineup_change_generation(struct lineup_change *change);
 int lineup_change_made(struct lineup_change *change, const char *name, struct lineup_fault *fault);
 int lineup_change_segment(struct lineup_change *change, const struct disk_manifest_segment *entry, struct lineup_fault *fault);
-/* Puts the journal, and small segments before it, into a new segment; a new journal; what is deleted in other segments. */
+/* Slots [first, end), and the journal's operations if they reach its rows, as one new segment; none if there is nothing to keep. */
+int lineup_change_rewrite(struct lineup_change *change, uint32_t first, uint32_t end, bool journal, struct lineup_fault *fault);
+/* A deleted-file for the segment of @entry, which then names it. */
+int lineup_change_deleted(struct lineup_change *change, const struct lineup_bits *bits, struct disk_manifest_segment *entry,
+			  struct lineup_fault *fault);
+/* Puts the journal, and small segments before it, into a new segment; what is deleted in other segments, into new files. */
 int lineup_change_seal(struct lineup_change *change, struct lineup_fault *fault);
 /* As seal, and rewrites every segment that has deleted rows or is small. */
 int lineup_change_compact(struct lineup_change *change, struct lineup_fault *fault);
+/* A new journal, open, and the state after the change; both the caller's, also on failure. */
+int lineup_change_prepare(struct lineup_change *change, struct lineup_state *state, int *journal, struct lineup_fault *fault);
+int lineup_change_replace(struct lineup_change *change, struct lineup_fault *fault); /* the MANIFEST */
 /* Makes it so. Old files are wiped; *@held of them are still read. */
 int lineup_change_commit(struct lineup_change *change, uint32_t *held, struct lineup_fault *fault);
 void lineup_change_fini(struct lineup_change *change); /* removes what was made if it was not committed; takes a zeroed one */
@@ -454,7 +516,15 @@ void lineup_change_fini(struct lineup_change *change); /* removes what was made 
 void lineup_gallery_seal(struct lineup_gallery *gallery);
 /* @state and the file @journal become the gallery's, in place of those it has. */
 void lineup_gallery_install(struct lineup_gallery *gallery, struct lineup_state *state, int journal);
-/* Wipes files that MANIFEST does not name. */
+/* What a sweep leaves alone. */
+struct lineup_kept {
+	const struct lineup_manifest *manifest; /* what it names */
+	uint64_t below; /* files of this generation or a later one */
+	bool beside; /* the writer, who may have a MANIFEST.new */
+};
+
+int lineup_gallery_sweep_but(const struct lineup_files *files, struct lineup_kept *kept, uint32_t *held, struct lineup_fault *fault);
+/* Wipes files that MANIFEST does not name, but those that maintenance is making. */
 int lineup_gallery_sweep(struct lineup_gallery *gallery, uint32_t *held, struct lineup_fault *fault);
 
 #endif

@@ -16,6 +16,7 @@ enum { HOLDER_BYTES = 256 };
 
 static struct lineup_gallery *gallery_new(struct lineup_ctx *ctx, const char *path)
 {
+	pthread_condattr_t monotonic;
 	struct lineup_gallery *g;
 
 	if (sodium_init() < 0)
@@ -32,7 +33,10 @@ static struct lineup_gallery *gallery_new(struct lineup_ctx *ctx, const char *pa
 		return NULL;
 	}
 	pthread_mutex_init(&g->mutex, NULL);
-	pthread_cond_init(&g->turn, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&g->turn, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	return g;
 }
 
@@ -230,7 +234,7 @@ static int enter_refused(struct lineup_gallery *g)
 	bool busy;
 
 	pthread_mutex_lock(&g->mutex);
-	busy = g->busy || g->held;
+	busy = g->busy || g->maintaining;
 	if (!busy)
 		g->busy = true;
 	pthread_mutex_unlock(&g->mutex);

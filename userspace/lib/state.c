@@ -153,13 +153,6 @@ int lineup_state_follow(const struct lineup_files *files, const char *path, cons
 	return err;
 }
 
-struct replay {
-	struct lineup_state *state;
-	struct lineup_ctx *ctx;
-	const char *path;
-	struct lineup_lookup lookup;
-};
-
 static const char *enrol_fault(const struct lineup_state *state, const struct lineup_journal_item *item,
 			       uint8_t digest[LINEUP_DIGEST_BYTES])
 {
@@ -193,7 +186,7 @@ static const char *enrol_fault(const struct lineup_state *state, const struct li
 }
 
 /* What a replacement deletes is not in its record: the older templates of the subjects that it names. */
-static int replaced(struct replay *r, const struct lineup_journal_item *item, struct lineup_places *places, struct lineup_fault *fault)
+static int replaced(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places, struct lineup_fault *fault)
 {
 	int err = 0;
 
@@ -207,7 +200,7 @@ static int replaced(struct replay *r, const struct lineup_journal_item *item, st
 	return err;
 }
 
-static int replay_enrol(struct replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
+static int replay_enrol(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
 			struct lineup_fault *fault)
 {
 	uint8_t digest[LINEUP_DIGEST_BYTES];
@@ -222,7 +215,7 @@ static int replay_enrol(struct replay *r, const struct lineup_journal_item *item
 	return item->record->op.kind == LINEUP_OP_REPLACE ? replaced(r, item, places, fault) : 0;
 }
 
-static int replay_delete(struct replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
+static int replay_delete(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
 			 struct lineup_fault *fault)
 {
 	struct lineup_state *state = r->state;
@@ -250,9 +243,9 @@ static int replay_delete(struct replay *r, const struct lineup_journal_item *ite
 	return err;
 }
 
-static int replay_one(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault)
+int lineup_state_replay(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault)
 {
-	struct replay *r = arg;
+	struct lineup_replay *r = arg;
 	const struct disk_journal_record *record = item->record;
 	bool deletion = record->op.kind == LINEUP_OP_DELETE;
 	struct lineup_places places = { 0 };
@@ -274,7 +267,7 @@ static int replay_one(void *arg, const struct lineup_journal_item *item, struct 
 int lineup_state_load(const struct lineup_files *files, const char *path, void *data, size_t size, const struct lineup_state *old,
 		      struct lineup_state *state, struct lineup_fault *fault)
 {
-	struct replay replay = { .state = state, .ctx = files->ctx, .path = path };
+	struct lineup_replay replay = { .state = state, .ctx = files->ctx, .path = path };
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	void *journal = NULL;
 	size_t journal_size = 0;
@@ -293,7 +286,7 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 	if (!err && lineup_lookup_init(&replay.lookup, files->ctx, state))
 		err = lineup_fault_set(fault, -ENOMEM, "no memory to open it");
 	if (!err)
-		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, replay_one,
+		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, lineup_state_replay,
 					   &replay, &state->journal, fault);
 	lineup_lookup_fini(&replay.lookup);
 	free(journal);
@@ -301,6 +294,56 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 		lineup_state_fini(state);
 	/* What MANIFEST names must be there. */
 	return err == -ENOENT ? -EBADMSG : err;
+}
+
+int lineup_state_freeze(const struct lineup_state *state, struct lineup_state *frozen, struct lineup_fault *fault)
+{
+	struct lineup_state f = *state;
+	int err = 0;
+
+	f.manifest_data = NULL;
+	f.op_table = f.name_table = (struct lineup_table){ 0 };
+	f.slots_max = state->slots + 1;
+	f.slot = calloc(f.slots_max, sizeof(*f.slot));
+	f.op = calloc(state->ops + 1, sizeof(*f.op));
+	f.manifest.segment = calloc(LINEUP_SEGMENTS_MAX, sizeof(*f.manifest.segment));
+	if (!f.slot || !f.op || !f.manifest.segment)
+		err = -ENOMEM;
+	if (!err) {
+		memcpy(f.op, state->op, state->ops * sizeof(*f.op));
+		memcpy(f.manifest.segment, state->manifest.segment, f.manifest.head.segments * sizeof(*f.manifest.segment));
+	}
+	for (uint32_t i = 0; !err && i < state->slots; i++) {
+		const struct lineup_slot *from = &state->slot[i];
+		uint64_t rows = from->part->segment.rows;
+
+		if (i >= f.manifest.head.segments && rows < LINEUP_GALLERY_CHUNK_ROWS)
+			err = lineup_part_copy(from->part, rows, &f.slot[i].part);
+		else
+			f.slot[i].part = lineup_part_get(from->part);
+		f.slot[i].bits = bits_get(from->bits);
+		f.slot[i].bits_changed = from->bits_changed;
+	}
+	if (err) {
+		lineup_state_fini(&f);
+		return lineup_fault_set(fault, err, "no memory to write a segment");
+	}
+	*frozen = f;
+	return 0;
+}
+
+int lineup_state_sealed(const struct lineup_files *files, const struct lineup_state *state, uint32_t i, struct lineup_bits **bits,
+			struct lineup_fault *fault)
+{
+	const struct disk_manifest_segment *e = &state->manifest.segment[i];
+	int err = 0;
+
+	*bits = NULL;
+	if (!state->slot[i].bits_changed)
+		*bits = bits_get(state->slot[i].bits);
+	else if (e->deleted_generation)
+		err = read_deleted(files, &state->manifest.head, e, bits, fault);
+	return err;
 }
 
 void lineup_state_fini(struct lineup_state *state)
