@@ -135,7 +135,9 @@ void command_dispatch(void *arg, struct request *request)
 	struct server *server = arg;
 	const struct command *c = command_find(request->argument->data, request->argument->size);
 
-	if (!c) {
+	if (server->stopping) {
+		request_error(request, METRIC_ERROR_INTERNAL, "ERR lineupd ends");
+	} else if (!c) {
 		unknown(request);
 	} else if (!arity_fits(c, request->arguments)) {
 		char name[32];

@@ -67,6 +67,8 @@ static void found(struct job *job)
 	struct search *s = CONTAINER(job, struct search, job);
 
 	job->done = answered;
+	if (job->server->stopping)
+		s->err = -ECANCELED;
 	if (s->err) {
 		search_end(s);
 		return;
@@ -234,6 +236,8 @@ static void element_found(struct job *job)
 {
 	struct search *s = CONTAINER(job, struct search, job);
 
+	if (job->server->stopping)
+		s->err = -ECANCELED;
 	if (s->err)
 		search_end(s);
 	else
@@ -268,7 +272,7 @@ void searches_sweep(struct server *server)
 	for (struct search *s = server->searches; s; s = s->next) {
 		uint64_t ticket = atomic_load(&s->ticket);
 
-		if (ticket && request_gone(s->job.request))
+		if (ticket && !server->stopping && request_gone(s->job.request))
 			lineup_share_cancel(keeper_share(s->job.keeper), ticket);
 	}
 }
