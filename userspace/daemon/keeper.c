@@ -53,7 +53,7 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	struct keeper_op *first;
 
 	pthread_mutex_lock(&k->mutex);
-	while (!k->first && !k->ending) {
+	while (!k->first && !k->ending && !k->settle) {
 		struct timespec at = { .tv_sec = (time_t)(k->recover_at_ns / 1000000000), .tv_nsec = (long)(k->recover_at_ns % 1000000000) };
 
 		if (!k->recover_at_ns)
@@ -69,6 +69,32 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	return first;
 }
 
+/* After a maintenance: what was deleted leaves the attributes' file as well, and who asked for the maintenance is told. */
+static void settle(struct keeper *k)
+{
+	struct lineup_gallery_state state;
+	struct keeper_op *op, *next;
+	bool wanted;
+	int err = 0;
+
+	pthread_mutex_lock(&k->mutex);
+	wanted = k->settle;
+	op = k->ended;
+	k->settle = false;
+	k->ended = NULL;
+	pthread_mutex_unlock(&k->mutex);
+	if (wanted && k->attributes && !lineup_gallery_refuses(k->gallery)) {
+		lineup_gallery_now(k->gallery, &state);
+		err = attributes_settle(k->attributes, state.sequence);
+	}
+	for (; op; op = next) {
+		next = (struct keeper_op *)op->task.next;
+		if (!op->err && err)
+			keeper_refuse(op, err, "gallery %s: attributes could not be written anew: %s", k->name, strerror(-err));
+		keeper_answer(k, op);
+	}
+}
+
 static void *keeper_thread(void *arg)
 {
 	struct keeper *k = arg;
@@ -78,7 +104,7 @@ static void *keeper_thread(void *arg)
 		struct keeper_op *op = wait_for_work(k, &ending), *next;
 
 		if (!op && ending)
-			return NULL;
+			break;
 		for (; op; op = next) {
 			next = (struct keeper_op *)op->task.next;
 			atomic_fetch_sub(&k->waiting, 1);
@@ -86,7 +112,12 @@ static void *keeper_thread(void *arg)
 		}
 		keeper_flush(k);
 		keeper_recover(k);
+		settle(k);
 	}
+	pthread_mutex_lock(&k->mutex);
+	k->gone = true;
+	pthread_mutex_unlock(&k->mutex);
+	return NULL;
 }
 
 static int open_gallery(struct keeper *k, const struct keeper_setup *setup)
@@ -180,9 +211,7 @@ int keeper_create(const struct keeper_setup *setup, struct keeper **keeper)
 	if (!err)
 		err = open_gallery(k, setup);
 	if (!err)
-		err = attributes_open(k->path, k->info.sequence, &k->attributes);
-	if (!err)
-		atomic_store(&k->attributes_count, attributes_count(k->attributes));
+		err = keeper_attributes_open(k);
 	if (!err)
 		err = open_share(k, setup);
 	if (!err)
@@ -215,6 +244,12 @@ void keeper_destroy(struct keeper *k)
 	pthread_mutex_unlock(&k->mutex);
 	if (k->has_maintainer)
 		pthread_join(k->maintainer, NULL);
+	if (k->has_maintainer) {
+		pthread_mutex_lock(&k->mutex);
+		k->settle = true;
+		pthread_mutex_unlock(&k->mutex);
+		settle(k);
+	}
 	lineup_share_destroy(k->share);
 	attributes_close(k->attributes);
 	lineup_gallery_close(k->gallery);

@@ -10,8 +10,6 @@
 #include "commands.h"
 #include "message.h"
 
-enum { STOP_TURNS = 8 };
-
 static enum log_level level_of(const struct config *config)
 {
 	static const struct {
@@ -247,15 +245,13 @@ int server_run(struct server *server)
 	return err;
 }
 
-/* Ends what requests wait for, so that each is answered, in words or by an error, and nothing of it is left. */
+/* Ends what requests wait for: each is answered, in words or by an error, while clients_destroy goes round the loop. */
 static void stop(struct server *server)
 {
 	helper_destroy(server->helper);
 	server->stopping = true;
 	if (server->galleries)
 		galleries_stop(server->galleries);
-	for (int i = 0; server->loop && server->clients && i < STOP_TURNS; i++)
-		loop_turn(server->loop, false);
 }
 
 void server_destroy(struct server *server)
