@@ -78,6 +78,11 @@ struct lineup_searcher {
 	atomic_int error;                /* the first failure: all stop */
 };
 
+/* search.c */
+
+/* Whether a gallery of @lists lists can be searched so: -EINVAL, logged. */
+int lineup_search_check(struct lineup_ctx *ctx, const struct lineup_search_options *options, uint32_t k_max, uint32_t lists);
+
 /* search_load.c */
 
 /* Brings every segment on disk into memory, verified. -EBADMSG, -EIO (logged), -ECANCELED; -ENOMEM (silent): it does not fit, or cannot be had. */
