@@ -4,6 +4,10 @@
 #define LINEUPD_SERVER_H
 
 #include "command.h"
+#include "helper.h"
+
+struct search;
+struct auth;
 
 struct server {
 	struct lineup_ctx *ctx;
@@ -14,9 +18,34 @@ struct server {
 	struct access *access;
 	struct clients *clients;
 	struct galleries *galleries;
+	struct helper *helper;
+	struct search *searches;   /* under way, for those whose client is gone */
+	struct auth *auths;        /* under way */
+	struct http *http;
+	struct loop_timer second;
+	struct rates *rates;       /* server_stats.c */
 	uint64_t started_ns;
 	bool draining;
+	int exit;
 };
+
+/* server.c */
+
+/* Everything that serves, from the configuration; logs what fails. */
+int server_create(struct config *config, const char *config_path, struct server **server);
+/* Serves until it is told to end. */
+int server_run(struct server *server);
+void server_destroy(struct server *server);
+int server_reload(struct server *server, char error[512]);
+
+/* server_stats.c: rates of each gallery, once a second */
+
+void stats_tick(struct server *server);
+void stats_fini(struct server *server);
+
+/* command_search.c: cancels the searches of clients that are gone. */
+
+void searches_sweep(struct server *server);
 
 /* notify.c: systemd */
 
