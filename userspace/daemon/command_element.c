@@ -56,6 +56,7 @@ static void vadd_done(struct job *job)
 		job_fail(job, job->op.err, job->op.message);
 		return;
 	}
+	job->timed = true;
 	metrics_latency(METRIC_ENROL_NS, now_ns() - request->begun_ns);
 	resp_boolean(&request->reply, request->version, !job->op.enrolled.existed);
 	job_end(job);

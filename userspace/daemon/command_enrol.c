@@ -173,6 +173,7 @@ static void enrol_done(struct job *job)
 		job_fail(job, job->op.err, job->op.message);
 		return;
 	}
+	job->timed = true;
 	metrics_latency(METRIC_ENROL_NS, now_ns() - job->request->begun_ns);
 	hex_text(op_id, r->op_id, sizeof(r->op_id));
 	resp_map(b, version, 5);

@@ -79,6 +79,8 @@ void job_end(struct job *job)
 {
 	struct request *request = job->request;
 
+	if (!job->timed)
+		metrics_latency(METRIC_OTHER_NS, now_ns() - request->begun_ns);
 	job_free(job);
 	request_end(request);
 }

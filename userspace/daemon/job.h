@@ -22,6 +22,7 @@ struct job {
 	struct keeper *keeper;     /* its */
 	struct job_chunk *chunks;
 	void (*done)(struct job *job); /* loop thread: answers and calls job_end */
+	bool timed;                /* its latency is counted already */
 };
 
 /* Makes a job of @bytes, a struct that begins with struct job, zeroed. NULL: answered with an error, or @none, if not NULL, has answered: there is no such gallery. */

@@ -44,6 +44,7 @@ static void answered(struct job *job)
 		s->reply = (struct buffer){ 0 };
 		metrics_count(METRIC_SEARCHES, 1);
 		metrics_count(METRIC_PROBES, s->rows);
+		job->timed = true;
 		metrics_latency(METRIC_SEARCH_NS, now_ns() - request->begun_ns);
 		metrics_latency(METRIC_SEARCH_WAIT_NS, (uint64_t)((s->facts.seconds - s->facts.seconds_scan) * 1e9));
 	}
