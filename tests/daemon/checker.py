@@ -149,21 +149,35 @@ class Search(Read):
 
 
 class SearchNear(Read):
-    """A search by an element's own vector: .result is None where there was no such element, else versions, best first. .ranks[version of the element][version]."""
+    """
+    A search by an element's own vector: .result is None where there was no such element, else (element, score), best first. .score(version, version) is what two versions score;
+    scores that differ by no more than .slack count as equal.
+    """
 
-    def __init__(self, client, begin, end, element, k, ranks, **more):
+    def __init__(self, client, begin, end, element, k, score, slack=4e-7, **more):
         super().__init__(client, begin, end, **more)
         self.element = element
         self.k = k
-        self.ranks = ranks
+        self.score = score
+        self.slack = slack
+        self.judged = {}
 
     def agrees(self, state):
+        if state not in self.judged:
+            self.judged[state] = self.judge(state)
+        return self.judged[state]
+
+    def judge(self, state):
         own = state[self.element]
         if not own or self.result is None:
             return not own and self.result is None
-        present = [version for version in state if version]
-        rank = self.ranks(own)
-        return sorted(present, key=lambda version: rank[version])[: self.k] == list(self.result)
+        scores = {element: self.score(own, version) for element, version in enumerate(state) if version}
+        found = [element for element, _ in self.result]
+        if len(found) != min(self.k, len(scores)) or len(set(found)) != len(found) or not set(found) <= set(scores):
+            return False
+        right = all(abs(scores[element] - score) <= self.slack for element, score in self.result)
+        best = sorted(scores.values(), reverse=True)
+        return right and all(abs(scores[element] - best[place]) <= self.slack for place, element in enumerate(found))
 
     def says(self):
         return "element=%d k=%d" % (self.element, self.k)

@@ -11,8 +11,13 @@ VERSIONS = 2000
 RANKS = [random.Random(seed).sample(range(VERSIONS + 1), VERSIONS + 1) for seed in range(4)]
 
 
-def ranks(version):
-    return RANKS[version % 4]
+def score(own, version):
+    return 1 if own == version else -float(RANKS[own % 4][version])
+
+
+def nearest(state, own, k):
+    scored = sorted((-score(own, version), element) for element, version in enumerate(state) if version)
+    return [(element, -negative) for negative, element in scored[:k]]
 
 
 def best(state, k, rank):
@@ -84,8 +89,8 @@ class Simulation:
             op = Search(client, begin, end, k, rank, result=best(self.state, k, rank), sequence=self.sequence if r.random() < 0.5 else None, **more)
         else:
             own = self.state[element]
-            result = best(self.state, 3, ranks(own)) if own else None
-            op = SearchNear(client, begin, end, element, 3, ranks, result=result, **more)
+            result = nearest(self.state, own, 3) if own else None
+            op = SearchNear(client, begin, end, element, 3, score, result=result, **more)
         self.state, self.sequence = op.step(self.state, self.sequence)
         return op
 
@@ -252,6 +257,12 @@ def wrong_candidates_are_seen(directory):
     refused([Search(1, 0, 1, 2, RANK, result=(7, 9))], state)
     refused([Search(1, 0, 1, 2, RANK, result=(7,))], state)
     refused([full(0, 1, [7, 8, 9, 10])], state)
+    near = nearest(state, 8, 3)
+    taken([SearchNear(1, 0, 1, 1, 3, score, result=near)], state)
+    refused([SearchNear(1, 0, 1, 1, 3, score, result=near[1:])], state)
+    refused([SearchNear(1, 0, 1, 1, 3, score, result=[near[0], near[2], near[1]])], state)
+    refused([SearchNear(1, 0, 1, 1, 3, score, result=[near[0], near[1], (near[2][0], near[2][1] + 1)])], state)
+    refused([SearchNear(1, 0, 1, 1, 3, score, result=None)], state)
 
 
 def a_pipeline_is_carried_out_in_its_order(directory):
