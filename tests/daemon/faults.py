@@ -513,7 +513,7 @@ def a_flood_of_searches_is_refused_with_busy_and_others_are_served(directory):
         gallery.right(client)
         print("%d of 4000 searches refused" % busy, flush=True)
         batch = blob(gallery.probe) * 33
-        reply = client.ask("LINEUP.SEARCH", "people", "K", 5, "PROBES", 33, "FP32", batch)
+        reply = client.ask("LINEUP.SEARCH", "people", "PROBES", 33, "FP32", batch, "K", 5)
         assert isinstance(reply, ReplyError) and reply.code == "BUSY" or len(bed.named(reply)["candidates"]) == 33
 
 

@@ -268,7 +268,7 @@ class Recorder(threading.Thread):
         """A batch of probes is one search of one state; the first probe is for the checker, and the others must agree with it."""
         count = self.random.randint(1, PROBES)
         k = self.random.choice((1, 3, ALL, ALL))
-        request = ["LINEUP.SEARCH", KEY, "K", k, "PROBES", count, "FP32", b"".join(bed.blob(p) for p in self.versions.probes[:count])]
+        request = ["LINEUP.SEARCH", KEY, "PROBES", count, "FP32", b"".join(bed.blob(p) for p in self.versions.probes[:count]), "K", k]
 
         def read(op, reply):
             assert not isinstance(reply, ReplyError), reply
