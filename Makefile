@@ -175,6 +175,10 @@ help:
 print-vulkan:
 	@echo $(or $(VULKAN_ON),0)
 
+# Likewise the daemon.
+print-daemon:
+	@echo $(or $(DAEMON_ON),0)
+
 setup:
 	$(Q)packaging/setup.sh build
 
@@ -427,5 +431,5 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan install uninstall clean FORCE \
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan print-daemon install uninstall clean FORCE \
 	kmod kmod-files kmod-install kmod-dkms kmod-uninstall check-kdebug

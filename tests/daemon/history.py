@@ -201,7 +201,7 @@ class Recorder(threading.Thread):
                 op.result = 0
                 return
             reply = bed.named(reply)
-            assert reply["templates"] == 1, reply
+            assert reply["rows"] == 1, reply
             op.result, op.sequence = 1, reply["sequence"]
 
         return ["LINEUP.DELETE", KEY, "SUBJECT", name(element)], lambda begin: checker.Remove(self.place, begin, None, element), read
