@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Values from 1 to 2^40 (nanoseconds: 18 minutes; larger ones count as the largest). */
-enum { HISTOGRAM_BUCKETS = 32 * 37 };
+/* Values from 1 to 2^40 (nanoseconds: 18 minutes; larger ones count as the largest, 0 as 1). Buckets end at multiples of powers of two, those included. */
+enum { HISTOGRAM_BUCKETS = 32 * 36 };
 
 struct histogram {
 	atomic_ullong bucket[HISTOGRAM_BUCKETS];

@@ -9,6 +9,7 @@ enum {
 	RESP_ARGUMENTS_MAX = 1 << 20,
 	RESP_INLINE_BYTES_MAX = 65536,
 	RESP_DEPTH_MAX = 8,
+	RESP_NUMBER_BYTES_MAX = 32, /* of a line that says how many arguments, or how many bytes, follow */
 };
 
 struct resp_argument {
@@ -23,7 +24,6 @@ struct resp_argument {
 struct resp_parser {
 	size_t position;         /* parsed so far */
 	uint64_t arguments;      /* that the request has; 0: its head is not there yet */
-	uint64_t argument;       /* whose bytes are next */
 	uint64_t length;         /* of it; UINT64_MAX: its head is not there yet */
 	struct resp_span { size_t offset, size; } *span; /* [span_max] */
 	uint64_t spans, span_max;
@@ -33,12 +33,12 @@ struct resp_parser {
 };
 
 /*
- * Looks for a whole request at the front of @data[@size]. 1: there is one, of *@bytes bytes, whose arguments are parser->span[0..spans); the caller consumes those bytes and
+ * Looks for a whole request at the front of @data[@size], which begins with the bytes of the calls before since resp_next. 1: there is one, of *@bytes bytes, whose arguments are parser->span[0..spans); the caller consumes those bytes and
  * calls resp_next. 0: more bytes are needed. -EPROTO, with parser->error for the client ("ERR Protocol error: ..."); -ENOMEM. An inline request ("PING\r\n") is split at spaces,
- * with quotes, as redis-cli does. An empty line, and "*0\r\n", is skipped: spans is 0 then.
+ * with quotes, as redis-cli does, and its escapes are undone in place. An empty line, and "*0\r\n", is skipped: spans is 0 then.
  */
-int resp_parse(struct resp_parser *parser, const char *data, size_t size, size_t *bytes);
-void resp_next(struct resp_parser *parser); /* ready for the next request; keeps its memory */
+int resp_parse(struct resp_parser *parser, char *data, size_t size, size_t *bytes);
+void resp_next(struct resp_parser *parser); /* ready for the next request; keeps its memory, unless that was much */
 void resp_fini(struct resp_parser *parser);
 
 /* Replies. @version is 2 or 3 as HELLO set it; maps, sets, doubles, booleans and null are written in 2 as Redis writes them. */
