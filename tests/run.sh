@@ -352,6 +352,7 @@ stages_include_only_stages_to_their_left()
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
 		vulkan/pass vulkan/gpus vulkan/buffers vulkan/chunks vulkan/feed vulkan/lists vulkan/work
 		search verify
+		crew share
 	"
 	awk -v row="$row" '
 		function known(name) {

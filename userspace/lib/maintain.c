@@ -125,6 +125,11 @@ static void sweep(struct maintain *m, const struct lineup_manifest *manifest, ui
 	m->result.files_held = held;
 }
 
+static uint64_t seal_bytes(const struct lineup_gallery *g)
+{
+	return g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES;
+}
+
 /* ---- seal --------------------------------------------------------------------------------------------------------------- */
 
 struct seal {
@@ -216,21 +221,22 @@ static bool journal_end(struct seal *s, uint64_t *end)
 /* Beside the writer, so that little is left for the hold. Not paced: it must be faster than he is. */
 static int copy_rounds(struct seal *s)
 {
+	uint64_t least = seal_bytes(s->m->g) / 8 < ROUND_BYTES_MIN ? seal_bytes(s->m->g) / 8 : ROUND_BYTES_MIN;
 	int err = 0;
 
 	for (int i = 0; !err && i < ROUNDS; i++) {
 		uint64_t end;
 
+		if (lineup_pace_spend(&s->m->pace, 0))
+			return lineup_fault_set(&s->m->fault, -ECANCELED, "stopped");
 		if (!journal_end(s, &end))
 			return OVERTAKEN;
-		if ((end - s->copied) * LINEUP_FRAME_BYTES < ROUND_BYTES_MIN)
+		if ((end - s->copied) * LINEUP_FRAME_BYTES < least)
 			break;
 		err = copy_round(s, end);
 		/* A writer who compacts wipes the journal while it is read. */
 		if (err && !journal_end(s, &end))
 			err = OVERTAKEN;
-		if (!err && lineup_pace_spend(&s->m->pace, 0))
-			err = lineup_fault_set(&s->m->fault, -ECANCELED, "stopped");
 	}
 	return err;
 }
@@ -637,12 +643,11 @@ static int merge_all(struct maintain *m, plan_fn *plan)
 static int seal_wanted(struct maintain *m, bool *wanted)
 {
 	const struct lineup_state *s = &m->g->state;
-	uint64_t limit = m->g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES;
 	int err = hold(m);
 
 	if (err)
 		return err;
-	*wanted = s->ops && (m->options.compact == 2 || s->journal.frames * LINEUP_FRAME_BYTES > limit);
+	*wanted = s->ops && (m->options.compact == 2 || s->journal.frames * LINEUP_FRAME_BYTES > seal_bytes(m->g));
 	for (uint32_t i = 0; s->ops && m->options.compact && i < s->slots; i++)
 		*wanted |= s->slot[i].bits_changed;
 	release(m);
