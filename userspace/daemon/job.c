@@ -124,6 +124,7 @@ void job_help(struct job *job, void (*run)(struct task *task))
 {
 	int err;
 
+	request_pending(job->request, REQUEST_READ);
 	job->help.run = run;
 	err = helper_submit(job->server->helper, &job->help);
 	if (err)
