@@ -35,10 +35,11 @@ void request_end(struct request *request);
 /* Whether nobody waits for the reply any more. */
 bool request_gone(const struct request *request);
 /*
- * Marks a write that is under way. While a client has one, clients_setup.holds decides which later requests are held back (searches, which must see it); others are dispatched.
+ * Marks a write that is under way. While a client has one, clients_setup.holds decides whether its next request is held back (a search, which must see it). Requests behind
+ * one that is held wait, too: a client's requests are dispatched in their order, always.
  */
 void request_pending_write(struct request *request);
-/* @reply is sent after the replies before it, then the connection is closed. */
+/* As request_end, and when @reply was sent, after the replies before it, the connection is closed; what the client sent behind is dropped. */
 void request_close(struct request *request);
 
 struct clients_setup {
@@ -51,15 +52,16 @@ struct clients_setup {
 	/* The client is about to be freed: forget it. May be NULL. */
 	void (*closed)(void *arg, struct client *client);
 	void *arg;
-	const int *inherited;          /* listening sockets of socket activation */
+	const int *inherited;          /* listening sockets of socket activation, taken over: TLS where a "tls:" address of the configuration has their port */
 	uint32_t inherited_count;
 };
 
-/* Binds the listeners and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the address. A stale Unix socket, which nobody listens on, is replaced. */
+/* Binds the listeners, those that are not inherited, and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the address. A stale Unix socket, which nobody listens on, is replaced. */
 int clients_create(const struct clients_setup *setup, struct clients **clients);
 void clients_reload(struct clients *clients, const struct config *config, struct access *access); /* limits and users, for what comes; new certificates */
-/* No new connections and requests; @done is called when the requests under way have been answered, or after @ms. */
+/* No new connections and requests; @done is called, later and once, when the requests under way have been answered, or after @ms. */
 void clients_drain(struct clients *clients, uint64_t ms, void (*done)(void *arg), void *arg);
+/* Closes all connections, and goes round the loop until their requests have ended, which the dispatcher must see to. Takes NULL. */
 void clients_destroy(struct clients *clients);
 uint32_t clients_count(const struct clients *clients);
 void clients_each(struct clients *clients, void (*each)(void *arg, struct client *client), void *arg);
@@ -81,6 +83,6 @@ void client_set_version(struct client *client, int version);
 /* Free text of CLIENT SETNAME; at most 64 bytes without spaces and controls; -EINVAL. */
 int client_set_name(struct client *client, const char *name, size_t size);
 const char *client_name(const struct client *client);
-void client_close(struct client *client); /* at once: CLIENT KILL */
+void client_close(struct client *client); /* at once, replies that wait are lost: CLIENT KILL of another */
 
 #endif
