@@ -224,6 +224,9 @@ static bool limits_allow(struct client *client)
 {
 	const struct config *config = client->clients->config;
 
+	/* What is behind an AUTH is read by the limits of whom it made of the client. */
+	if (!client->session.known && client->under_way)
+		return false;
 	return !client->clients->draining && client->under_way < config->client_pipeline_max &&
 	       client_unsent(client) <= config->client_output_bytes_max && rate_allows(client);
 }
