@@ -78,10 +78,12 @@ static void auth_done(struct job *job)
 	struct request *request = job->request;
 
 	job->server->auths--;
-	if (a->err) {
+	if (a->err == -EACCES) {
 		session_end(&a->session);
 		metrics_count(METRIC_AUTH_FAILED, 1);
 		request_error(request, METRIC_ERROR_DENIED, "WRONGPASS invalid username-password pair or user is disabled.");
+	} else if (a->err) {
+		request_fail(request, a->err, NULL);
 	} else if (request_gone(request)) {
 		session_end(&a->session);
 	} else {
@@ -101,6 +103,7 @@ static void auth_start(struct server *server, struct request *request, const str
 		       const struct resp_argument *secret)
 {
 	struct auth *a;
+	int err;
 
 	if (server->auths >= AUTHS_MAX) {
 		request_fail(request, -EBUSY, "too many authentications are under way");
@@ -125,9 +128,11 @@ static void auth_start(struct server *server, struct request *request, const str
 	server->auths++;
 	request_pending(request, REQUEST_AUTH);
 	a->job.help.run = auth_run;
-	a->err = helper_submit(server->helper, &a->job.help);
-	if (a->err)
+	err = helper_submit(server->helper, &a->job.help); /* the helper's from here on, if it is 0 */
+	if (err) {
+		a->err = err;
 		auth_done(&a->job);
+	}
 }
 
 void command_auth(struct server *server, struct request *request)

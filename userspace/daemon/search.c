@@ -66,6 +66,7 @@ static void look_up_attributes(struct keeper_op *op, struct keeper *keeper)
 static void found(struct job *job)
 {
 	struct search *s = CONTAINER(job, struct search, job);
+	int err;
 
 	job->done = answered;
 	if (job->server->stopping)
@@ -76,8 +77,9 @@ static void found(struct job *job)
 	}
 	job->op.kind = KEEPER_READ;
 	job->op.read = look_up_attributes;
-	s->err = keeper_submit(job->keeper, &job->op);
-	if (s->err) {
+	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
+	if (err) {
+		s->err = err;
 		snprintf(s->message, sizeof(s->message), "too many operations of this gallery wait");
 		search_end(s);
 	}
@@ -226,6 +228,7 @@ void search_start(struct search *s)
 {
 	struct client_info info;
 	struct job *job = &s->job;
+	int err;
 
 	client_info(job->request->client, &info);
 	s->query.client = info.id;
@@ -239,8 +242,9 @@ void search_start(struct search *s)
 	}
 	job->op.kind = KEEPER_SEARCH;
 	job->op.read = look_up_and_submit;
-	s->err = keeper_submit(job->keeper, &job->op);
-	if (s->err) {
+	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
+	if (err) {
+		s->err = err;
 		snprintf(s->message, sizeof(s->message), "too many operations of this gallery wait");
 		search_end(s);
 	}
