@@ -46,7 +46,7 @@ static void dispatch(void *arg, struct request *request)
 	bed->dispatched++;
 	if (is(request, "LATER") || is(request, "WRITE") || is(request, "LOGIN")) {
 		if (!is(request, "LATER"))
-			request_pending_write(request);
+			request_pending(request, REQUEST_WRITE);
 		assert_true(bed->laters < 64);
 		bed->later[bed->laters++] = request;
 		return;

@@ -177,6 +177,7 @@ void command_info(struct server *server, struct request *request)
 		buffer_printf(&text, "%s# %s\r\n", text.size ? "\r\n" : "", sections[s].title);
 		sections[s].write(server, request, &text);
 	}
+	buffer_append(&text, "", 1);
 	resp_verbatim(&request->reply, request->version, "txt", text.data ? text.data : "");
 	buffer_fini(&text);
 	request_end(request);

@@ -45,6 +45,7 @@ struct galleries {
 	const struct config *config;
 	struct gallery *first;
 	uint32_t count;
+	bool stopped;
 };
 
 bool gallery_name_ok(const char *name, size_t size)
@@ -152,6 +153,8 @@ static void ended(struct task *task)
 	char message[MESSAGE_BYTES];
 	int err = g->err;
 
+	if (g->galleries->stopped)
+		return;
 	pthread_join(g->thread, NULL);
 	g->has_thread = false;
 	g->waiters = NULL;
@@ -228,7 +231,7 @@ static void close_now(struct gallery *g)
 
 void gallery_put(struct gallery *g)
 {
-	if (!--g->references && g->state == GALLERY_CLOSING)
+	if (!--g->references && g->state == GALLERY_CLOSING && !g->galleries->stopped)
 		close_now(g);
 }
 
@@ -471,22 +474,29 @@ void galleries_reload(struct galleries *gs, const struct config *config)
 	each_in_directory(gs, attach_found);
 }
 
+void galleries_stop(struct galleries *gs)
+{
+	gs->stopped = true;
+	for (struct gallery *g = gs->first; g; g = g->next) {
+		struct waiter *waiters = g->waiters;
+
+		if (g->has_thread)
+			pthread_join(g->thread, NULL);
+		if (g->state != GALLERY_CLOSING || !g->has_thread)
+			keeper_destroy(g->keeper);
+		g->keeper = NULL;
+		g->state = GALLERY_CLOSING;
+		g->waiters = NULL;
+		tell(waiters, -ECANCELED, NULL);
+	}
+}
+
 void galleries_destroy(struct galleries *gs)
 {
 	if (!gs)
 		return;
 	for (struct gallery *g = gs->first, *next; g; g = next) {
-		struct waiter *w = g->waiters, *after;
-
 		next = g->next;
-		if (g->has_thread)
-			pthread_join(g->thread, NULL);
-		if (g->state != GALLERY_CLOSING || !g->has_thread)
-			keeper_destroy(g->keeper);
-		for (; w; w = after) {
-			after = w->next;
-			free(w);
-		}
 		gallery_free(g);
 	}
 	free(gs);

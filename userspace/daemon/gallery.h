@@ -18,7 +18,9 @@ int galleries_open(struct galleries *galleries);
 /* Whether @name may be a gallery's. */
 bool gallery_name_ok(const char *name, size_t size);
 const char *gallery_name(const struct gallery *gallery);
-void galleries_destroy(struct galleries *galleries); /* blocks */
+/* Ends all keepers: their operations and searches come back, and galleries may still be put. Blocks: not while clients are served. */
+void galleries_stop(struct galleries *galleries);
+void galleries_destroy(struct galleries *galleries); /* after galleries_stop; takes NULL */
 void galleries_reload(struct galleries *galleries, const struct config *config);
 
 struct gallery *gallery_get(struct galleries *galleries, const char *name, size_t size); /* NULL: none, or not ready */

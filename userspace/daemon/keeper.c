@@ -53,7 +53,7 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	struct keeper_op *first;
 
 	pthread_mutex_lock(&k->mutex);
-	while (!k->first && !k->ending) {
+	while (!k->first && !k->ending && !k->settle) {
 		struct timespec at = { .tv_sec = (time_t)(k->recover_at_ns / 1000000000), .tv_nsec = (long)(k->recover_at_ns % 1000000000) };
 
 		if (!k->recover_at_ns)
@@ -69,24 +69,80 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	return first;
 }
 
+/* Moves reads and searches to the front: a client's read is never behind a write of its own, and else their order is nobody's. So reads do not end groups. */
+static struct keeper_op *reads_first(struct keeper_op *op)
+{
+	struct task *reads = NULL, **reads_end = &reads, *others = NULL, **others_end = &others, *task, *next;
+
+	for (task = &op->task; task; task = next) {
+		enum keeper_kind kind = ((struct keeper_op *)task)->kind;
+		struct task ***end = kind == KEEPER_READ || kind == KEEPER_SEARCH ? &reads_end : &others_end;
+
+		next = task->next;
+		task->next = NULL;
+		**end = task;
+		*end = &task->next;
+	}
+	*reads_end = others;
+	return (struct keeper_op *)reads;
+}
+
+static void serve_all(struct keeper *k, struct keeper_op *op)
+{
+	struct keeper_op *next;
+
+	for (op = op ? reads_first(op) : NULL; op; op = next) {
+		next = (struct keeper_op *)op->task.next;
+		atomic_fetch_sub(&k->waiting, 1);
+		serve(k, op);
+	}
+}
+
+/* After a maintenance: what was deleted leaves the attributes' file as well, and who asked for the maintenance is told. */
+static void settle(struct keeper *k)
+{
+	struct lineup_gallery_state state;
+	struct keeper_op *op, *next;
+	bool wanted;
+	int err = 0;
+
+	pthread_mutex_lock(&k->mutex);
+	wanted = k->settle;
+	op = k->ended;
+	k->settle = false;
+	k->ended = NULL;
+	pthread_mutex_unlock(&k->mutex);
+	if (wanted && k->attributes && !lineup_gallery_refuses(k->gallery)) {
+		lineup_gallery_now(k->gallery, &state);
+		err = attributes_settle(k->attributes, state.sequence);
+	}
+	for (; op; op = next) {
+		next = (struct keeper_op *)op->task.next;
+		if (!op->err && err)
+			keeper_refuse(op, err, "gallery %s: attributes could not be written anew: %s", k->name, strerror(-err));
+		keeper_answer(k, op);
+	}
+}
+
 static void *keeper_thread(void *arg)
 {
 	struct keeper *k = arg;
 	bool ending = false;
 
 	for (;;) {
-		struct keeper_op *op = wait_for_work(k, &ending), *next;
+		struct keeper_op *op = wait_for_work(k, &ending);
 
 		if (!op && ending)
-			return NULL;
-		for (; op; op = next) {
-			next = (struct keeper_op *)op->task.next;
-			atomic_fetch_sub(&k->waiting, 1);
-			serve(k, op);
-		}
+			break;
+		serve_all(k, op);
 		keeper_flush(k);
 		keeper_recover(k);
+		settle(k);
 	}
+	pthread_mutex_lock(&k->mutex);
+	k->gone = true;
+	pthread_mutex_unlock(&k->mutex);
+	return NULL;
 }
 
 static int open_gallery(struct keeper *k, const struct keeper_setup *setup)
@@ -180,9 +236,7 @@ int keeper_create(const struct keeper_setup *setup, struct keeper **keeper)
 	if (!err)
 		err = open_gallery(k, setup);
 	if (!err)
-		err = attributes_open(k->path, k->info.sequence, &k->attributes);
-	if (!err)
-		atomic_store(&k->attributes_count, attributes_count(k->attributes));
+		err = keeper_attributes_open(k);
 	if (!err)
 		err = open_share(k, setup);
 	if (!err)
@@ -215,6 +269,12 @@ void keeper_destroy(struct keeper *k)
 	pthread_mutex_unlock(&k->mutex);
 	if (k->has_maintainer)
 		pthread_join(k->maintainer, NULL);
+	if (k->has_maintainer) {
+		pthread_mutex_lock(&k->mutex);
+		k->settle = true;
+		pthread_mutex_unlock(&k->mutex);
+		settle(k);
+	}
 	lineup_share_destroy(k->share);
 	attributes_close(k->attributes);
 	lineup_gallery_close(k->gallery);

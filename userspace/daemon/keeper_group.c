@@ -59,7 +59,7 @@ void keeper_flush(struct keeper *k)
 
 	if (!k->batch.first && !grouped)
 		return;
-	if (!err && k->batch.put) {
+	if (!err) { /* also with nothing put: attributes.h says why */
 		err = attributes_commit(k->attributes);
 		if (err)
 			snprintf(message, sizeof(message), "gallery %s: attributes could not be written: %s", k->name, strerror(-err));
@@ -208,7 +208,9 @@ static void enrol_alone(struct keeper *k, struct keeper_op *op)
 	}
 	message_catch(op->message);
 	memcpy(options.op_id, op->op_id, sizeof(options.op_id));
-	err = lineup_enrol_begin(k->gallery, &options, &enrol);
+	err = attributes_commit(k->attributes); /* attributes.h says why */
+	if (!err)
+		err = lineup_enrol_begin(k->gallery, &options, &enrol);
 	if (!err) {
 		err = row_masks(op, enrol_list, enrol, &masks);
 		if (!err) {
@@ -231,10 +233,37 @@ static void enrol_alone(struct keeper *k, struct keeper_op *op)
 	keeper_answer(k, op);
 }
 
-static int found(void *arg, const struct lineup_template *t)
+static int number_of(void *arg, const struct lineup_template *t)
 {
 	*(uint32_t *)arg = t->subject_number;
 	return 1;
+}
+
+static int follow(void *arg, const char *subject, uint32_t *number)
+{
+	int err = lineup_gallery_subject(arg, subject, number_of, number);
+
+	return err == 1 ? 0 : err;
+}
+
+int keeper_attributes_open(struct keeper *k)
+{
+	struct lineup_gallery_state state;
+	struct attributes *attributes;
+	int err;
+
+	lineup_gallery_now(k->gallery, &state);
+	err = attributes_open(k->path, state.sequence, &attributes);
+	if (err)
+		return err;
+	err = attributes_follow(attributes, follow, k->gallery);
+	if (err) {
+		attributes_close(attributes);
+		return err;
+	}
+	k->attributes = attributes;
+	atomic_store(&k->attributes_count, attributes_count(attributes));
+	return 0;
 }
 
 static void set_attributes(struct keeper *k, struct keeper_op *op)
@@ -248,7 +277,7 @@ static void set_attributes(struct keeper *k, struct keeper_op *op)
 	k->batch.attributes_alone = true;
 	lineup_gallery_now(k->gallery, &state);
 	message_catch(op->message);
-	err = lineup_gallery_subject(k->gallery, op->subjects[0], found, &number);
+	err = lineup_gallery_subject(k->gallery, op->subjects[0], number_of, &number);
 	message_catch(NULL);
 	if (err == 1) {
 		err = 0;

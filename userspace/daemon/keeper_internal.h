@@ -46,6 +46,9 @@ struct keeper {
 	pthread_cond_t maintain_wake;      /* the maintainer; and who waits for its pause */
 	struct keeper_op *first, **end;
 	struct keeper_op *maintain_first, **maintain_end;
+	bool settle;                       /* a compaction has ended: attributes shall be wiped as well */
+	struct keeper_op *ended;           /* answered after that */
+	bool gone;                         /* the keeper's thread has ended */
 	bool ending;
 	bool maintain_ending;              /* the keeper's thread is gone: nothing more is asked for */
 	bool maintaining;
@@ -65,6 +68,8 @@ void keeper_answer(struct keeper *k, struct keeper_op *op);
 
 void keeper_change(struct keeper *k, struct keeper_op *op); /* takes it into the batch, or answers it */
 void keeper_flush(struct keeper *k);                        /* ends the batch */
+/* Opens the attributes of the gallery as it is now. -errno: k->attributes is NULL. */
+int keeper_attributes_open(struct keeper *k);
 
 /* keeper_maintain.c */
 

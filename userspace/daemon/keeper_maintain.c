@@ -104,13 +104,17 @@ static bool maintain_once(struct maintainer *m)
 	k->maintaining = true;
 	pthread_mutex_unlock(&k->mutex);
 	err = maintain(m, (uint32_t)compact, &result, op ? op->message : message);
+	pthread_mutex_lock(&k->mutex);
+	k->maintaining = false;
 	if (op) {
 		op->err = err;
 		op->maintained = result;
-		keeper_answer(k, op);
+		op->task.next = k->ended ? &k->ended->task : NULL;
+		k->ended = op;
 	}
-	pthread_mutex_lock(&k->mutex);
-	k->maintaining = false;
+	k->settle |= op || result.compacted;
+	if (k->settle && !k->gone)
+		pthread_cond_signal(&k->wake);
 	pthread_cond_broadcast(&k->maintain_wake);
 	return true;
 }
@@ -132,8 +136,6 @@ void *keeper_maintain_thread(void *arg)
 
 static int recover(struct keeper *k)
 {
-	struct lineup_gallery_state state;
-	struct attributes *attributes;
 	int err;
 
 	pthread_mutex_lock(&k->mutex);
@@ -146,12 +148,7 @@ static int recover(struct keeper *k)
 		/* Only now is it known which of the operations that attributes were put for are there. */
 		attributes_close(k->attributes);
 		k->attributes = NULL;
-		lineup_gallery_now(k->gallery, &state);
-		err = attributes_open(k->path, state.sequence, &attributes);
-		if (!err) {
-			k->attributes = attributes;
-			atomic_store(&k->attributes_count, attributes_count(attributes));
-		}
+		err = keeper_attributes_open(k);
 	}
 	pthread_mutex_lock(&k->mutex);
 	k->hold_maintenance = false;

@@ -42,7 +42,6 @@ struct lineup_pace {
 	void *progress_arg;
 	uint64_t done, total; /* for it */
 	double due; /* when what was done is within the limit */
-	double asked;
 	bool stopped;
 };
 

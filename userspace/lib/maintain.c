@@ -125,6 +125,11 @@ static void sweep(struct maintain *m, const struct lineup_manifest *manifest, ui
 	m->result.files_held = held;
 }
 
+static uint64_t seal_bytes(const struct lineup_gallery *g)
+{
+	return g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES;
+}
+
 /* ---- seal --------------------------------------------------------------------------------------------------------------- */
 
 struct seal {
@@ -166,24 +171,27 @@ static int copy_round(struct seal *s, uint64_t end)
 	uint64_t left = (end - s->copied) * LINEUP_FRAME_BYTES, copied = s->copied;
 	size_t size = left < ROUND_BYTES_MAX ? left : ROUND_BYTES_MAX;
 	uint8_t *old = malloc(size + 1);
+	char name[LINEUP_GALLERY_NAME_BYTES];
 	int err;
 
+	lineup_files_name(name, "journal", s->taken.manifest.head.journal);
 	s->data = calloc(1, size + 1);
 	s->size = 0;
 	err = old && s->data ? lineup_io_read(g->ctx, s->old_journal, old, size, s->copied * LINEUP_FRAME_BYTES) : -ENOMEM;
 	if (err)
-		lineup_fault_set(fault, err, "its journal cannot be copied: %s", strerror(-err));
+		lineup_fault_io(fault, err, name, "read");
 	if (!err)
 		err = lineup_journal_part(old, size, s->copied, &s->taken.manifest.head, next->sequence, next->shape.record_bytes,
 					  copy_record, s, &copied, fault);
 	if (!err && copied == s->copied)
-		err = lineup_fault_set(fault, -EBADMSG, "its journal cannot be copied: a record does not end");
+		err = lineup_fault_set(fault, -EBADMSG, "%s: a record does not end", name);
 	if (!err) {
+		lineup_files_name(name, "journal", next->manifest.head.journal);
 		err = lineup_io_write(g->ctx, s->journal, s->data, s->size, next->journal.frames * LINEUP_FRAME_BYTES);
 		if (!err)
 			err = g->ctx->io->fdatasync(g->ctx->io_arg, s->journal);
 		if (err)
-			lineup_fault_set(fault, err, "the new journal cannot be written: %s", strerror(-err));
+			lineup_fault_io(fault, err, name, "write");
 	}
 	if (!err) {
 		next->journal.frames += s->size / LINEUP_FRAME_BYTES;
@@ -216,21 +224,22 @@ static bool journal_end(struct seal *s, uint64_t *end)
 /* Beside the writer, so that little is left for the hold. Not paced: it must be faster than he is. */
 static int copy_rounds(struct seal *s)
 {
+	uint64_t least = seal_bytes(s->m->g) / 8 < ROUND_BYTES_MIN ? seal_bytes(s->m->g) / 8 : ROUND_BYTES_MIN;
 	int err = 0;
 
 	for (int i = 0; !err && i < ROUNDS; i++) {
 		uint64_t end;
 
+		if (lineup_pace_spend(&s->m->pace, 0))
+			return lineup_fault_set(&s->m->fault, -ECANCELED, "stopped");
 		if (!journal_end(s, &end))
 			return OVERTAKEN;
-		if ((end - s->copied) * LINEUP_FRAME_BYTES < ROUND_BYTES_MIN)
+		if ((end - s->copied) * LINEUP_FRAME_BYTES < least)
 			break;
 		err = copy_round(s, end);
 		/* A writer who compacts wipes the journal while it is read. */
 		if (err && !journal_end(s, &end))
 			err = OVERTAKEN;
-		if (!err && lineup_pace_spend(&s->m->pace, 0))
-			err = lineup_fault_set(&s->m->fault, -ECANCELED, "stopped");
 	}
 	return err;
 }
@@ -637,12 +646,11 @@ static int merge_all(struct maintain *m, plan_fn *plan)
 static int seal_wanted(struct maintain *m, bool *wanted)
 {
 	const struct lineup_state *s = &m->g->state;
-	uint64_t limit = m->g->ctx->journal_seal_bytes ?: LINEUP_JOURNAL_SEAL_BYTES;
 	int err = hold(m);
 
 	if (err)
 		return err;
-	*wanted = s->ops && (m->options.compact == 2 || s->journal.frames * LINEUP_FRAME_BYTES > limit);
+	*wanted = s->ops && (m->options.compact == 2 || s->journal.frames * LINEUP_FRAME_BYTES > seal_bytes(m->g));
 	for (uint32_t i = 0; s->ops && m->options.compact && i < s->slots; i++)
 		*wanted |= s->slot[i].bits_changed;
 	release(m);

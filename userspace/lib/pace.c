@@ -4,7 +4,7 @@
 
 #include "gallery_files.h"
 
-static const double often = 0.01; /* seconds from one question to the next, at most */
+static const double often = 0.01; /* seconds of sleep from one question to the next */
 
 double lineup_pace_now(void)
 {
@@ -14,12 +14,10 @@ double lineup_pace_now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static bool go_on(struct lineup_pace *p, double now)
+static bool go_on(struct lineup_pace *p)
 {
-	if (!p->stopped && p->progress && now - p->asked >= often / 2) {
-		p->asked = now;
+	if (!p->stopped && p->progress)
 		p->stopped = !p->progress(p->progress_arg, p->done, p->total);
-	}
 	return !p->stopped;
 }
 
@@ -34,7 +32,7 @@ int lineup_pace_spend(struct lineup_pace *p, uint64_t bytes)
 		p->due = now;
 	if (p->bytes_per_second)
 		p->due += (double)bytes / (double)p->bytes_per_second;
-	while (go_on(p, now) && now < p->due) {
+	while (go_on(p) && now < p->due) {
 		double wait = p->due - now < often ? p->due - now : often;
 		struct timespec t = { .tv_nsec = (long)(wait * 1e9) };
 

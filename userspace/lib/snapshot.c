@@ -138,6 +138,34 @@ int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *c
 	return err;
 }
 
+int lineup_snapshot_segment(const struct lineup_snapshot *snapshot, uint32_t segment, struct lineup_snapshot **one)
+{
+	const struct snapshot *from = (const struct snapshot *)snapshot;
+	struct snapshot *p = calloc(1, sizeof(*p));
+	struct lineup_snapshot *s;
+
+	if (!p)
+		return -ENOMEM;
+	s = &p->public;
+	*s = *snapshot;
+	atomic_init(&s->references, 1);
+	s->segment_count = 0;
+	s->segments = calloc(1, sizeof(*s->segments));
+	p->part = calloc(1, sizeof(*p->part));
+	p->bits = calloc(1, sizeof(*p->bits));
+	if (!s->segments || !p->part || !p->bits) {
+		lineup_snapshot_put(s);
+		return -ENOMEM;
+	}
+	p->part[0] = lineup_part_get(from->part[segment]);
+	s->segments[0] = p->part[0]->segment;
+	s->segment_count = 1;
+	s->rows = s->segments[0].rows;
+	s->rows_deleted = 0;
+	*one = s;
+	return 0;
+}
+
 void lineup_snapshot_put(struct lineup_snapshot *snapshot)
 {
 	struct snapshot *p = (struct snapshot *)snapshot;
