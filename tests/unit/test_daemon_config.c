@@ -442,6 +442,41 @@ static void the_manual_page_has_the_same_keys_and_facts(void **state)
 	assert_int_equal(told, config_key_count);
 }
 
+/* ---- the example ---- */
+
+/* It is taken as it is, and what it shows in comments is the default. */
+static void the_example_is_taken_and_shows_defaults(void **state)
+{
+	FILE *example = fopen("userspace/systemd/lineup.conf", "r");
+	char line[256], heading[64] = "", name[64], shown[128];
+	uint32_t compared = 0;
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	if (config_read("userspace/systemd/lineup.conf", &c, message) || config_check(&c, message))
+		fail_msg("%s", message);
+	config_fini(&c);
+	assert_non_null(example);
+	while (fgets(line, sizeof(line), example)) {
+		if (sscanf(line, "[%60[a-z]]", heading) == 1 || sscanf(line, "#[%60[a-z ]", heading) == 1)
+			continue;
+		if (sscanf(line, "#%60[a-z_0-9] = %120[^\n]", name, shown) != 2 || !strcmp(name, "listen"))
+			continue;
+		for (uint32_t i = 0; i <= CONFIG_ENROL; i++) {
+			const struct config_key *key = config_key_find(i, name);
+
+			if (strcmp(config_section_names[i], heading))
+				continue;
+			assert_non_null(key);
+			assert_string_equal(shown, key->fallback);
+			compared++;
+		}
+	}
+	fclose(example);
+	assert_true(compared >= 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -467,6 +502,7 @@ int main(void)
 		cmocka_unit_test(metrics_are_for_loopback_only),
 		cmocka_unit_test(the_same_twice_is_refused),
 		cmocka_unit_test(the_manual_page_has_the_same_keys_and_facts),
+		cmocka_unit_test(the_example_is_taken_and_shows_defaults),
 	};
 
 	setenv("RUNTIME_DIRECTORY", "/run/lineup", 1);
