@@ -77,6 +77,7 @@ static void every_kind_of_value_is_read(void **state)
 	      "[gallery a-name-that-is-longer-than-the-forty-nine-bytes-libinih-keeps-of-a-heading]\npath = /srv/x",
 	      &c);
 	assert_int_equal(c.listens, 3);
+	assert_false(c.listens_default);
 	assert_string_equal(c.listen[0].address, "unix:/run/a.sock");
 	assert_string_equal(c.listen[1].address, "tcp:127.0.0.1:6379");
 	assert_string_equal(c.listen[2].address, "tls:[2001:db8::1]:6380");
@@ -284,6 +285,7 @@ static void without_a_listener_there_is_the_unix_socket(void **state)
 	taken("", &c);
 	assert_int_equal(c.listens, 1);
 	assert_string_equal(c.listen[0].address, "unix:/run/lineup/lineup.sock");
+	assert_true(c.listens_default);
 	unsetenv("RUNTIME_DIRECTORY");
 	taken("", &c);
 	assert_string_equal(c.listen[0].address, "unix:/run/user/1000/lineup.sock");
