@@ -183,6 +183,10 @@ static void write_galleries(struct server *server, struct request *request, stru
 
 	s.known_count = metrics_galleries(known, DAEMON_GALLERIES_MAX);
 	galleries_each(server->galleries, show, &s);
+	if (request->arguments > 1 && !s.count) {
+		request_error(request, METRIC_ERROR_INVALID, "ERR there is no such gallery, or no permission to look at it");
+		return;
+	}
 	resp_text(b, "galleries");
 	resp_map(b, request->version, s.count);
 	buffer_append(b, s.text.data, s.text.size);
