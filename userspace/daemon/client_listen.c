@@ -289,7 +289,7 @@ int listeners_open(struct clients *clients)
 	for (uint32_t i = 0; i < listens && !err; i++) {
 		const char *address = clients->config->listen[i].address;
 
-		if (is_inherited(clients, address, setup->inherited_count))
+		if (is_inherited(clients, address, setup->inherited_count) || (setup->inherited_count && clients->config->listens_default))
 			continue;
 		err = clients->listeners < DAEMON_LISTENERS_MAX ? listener_open(clients, address) : fail(address, "count", -E2BIG);
 	}

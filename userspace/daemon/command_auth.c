@@ -12,7 +12,7 @@ enum { AUTHS_MAX = 64, USER_BYTES_MAX = 63 };
 /* One AUTH under way. The client's later requests are held back until it has ended. */
 struct auth {
 	struct job job;          /* first */
-	struct access *access;   /* of the server, which outlives it */
+	struct access *access;   /* reference: a reload may put another in its place meanwhile */
 	bool hello;
 	int version;             /* that HELLO asked for; 0: none */
 	char user[USER_BYTES_MAX + 1];
@@ -113,7 +113,7 @@ static void auth_start(struct server *server, struct request *request, const str
 	a = job_begin_with(server, request, sizeof(*a), NULL);
 	if (!a)
 		return;
-	a->access = server->access;
+	a->access = access_get(server->access);
 	a->hello = asked->hello;
 	a->version = asked->version;
 	a->name = asked->name;
