@@ -159,6 +159,7 @@ help:
 	@echo 'make           build the library and the program into $(BUILD)/'
 	@echo 'make demo      install what building needs, build, enrol the bundled faces, search them'
 	@echo 'make check     install what testing needs, run all tests (tests/run.sh)'
+	@echo 'make check-soak   let the daemon work and be killed for half an hour: nothing lost, memory flat'
 	@echo 'make unit      build and run the unit tests only'
 	@echo 'make check-kdebug   test the kernel module in a kernel with KASAN, lockdep and more, which is built first: half an hour or more'
 	@echo 'make bench     build and run `lineup bench`; BENCH_FLAGS="--n 1000000 --dim 512"'
@@ -174,6 +175,10 @@ help:
 print-vulkan:
 	@echo $(or $(VULKAN_ON),0)
 
+# Likewise the daemon.
+print-daemon:
+	@echo $(or $(DAEMON_ON),0)
+
 setup:
 	$(Q)packaging/setup.sh build
 
@@ -184,6 +189,10 @@ demo:
 
 check:
 	$(Q)tests/run.sh
+
+# Of the daemon, longer than `make check` has time for: 200 rounds of concurrent clients and kills, and ten minutes of load with memory watched.
+check-soak: daemon-programs
+	$(Q)BUILD='$(BUILD)' tests/daemon/soak.sh
 
 unit: unit-programs
 	$(Q)set -e; for t in $(UNIT); do echo "$$t"; $$t; done
@@ -309,11 +318,27 @@ $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 
 DAEMON_TESTS := $(filter $(BUILD)/tests/unit/test_daemon_% $(BUILD)/tests/fuzz/fuzz_daemon_% $(BUILD)/tests/fuzz/replay_daemon_%,$(UNIT) $(FUZZERS) $(REPLAYS))
 $(DAEMON_TESTS): $(BUILD)/userspace/daemon/daemon.a
-$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))): INCLUDE += -Iuserspace/daemon
+$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(BUILD)/tests/unit/daemon_bed.o: INCLUDE += -Iuserspace/daemon
 IN_ORDER = $(filter %.o,$^) $(filter %/helpers.a,$^) $(filter %/daemon.a,$^) $(filter %/liblineup.a,$^) $(if $(filter %/daemon.a,$^),$(DAEMON_LIBS))
 
 $(UNIT): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(if $(UNIT_HELP_OBJ),$(BUILD)/tests/unit/helpers.a) $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $(IN_ORDER) -lcmocka $(LIB_LIBS) -o $@
+
+# What the tests of the daemon from outside need: faults, preloaded into the daemon whatever it was built with, and a client in C.
+DAEMON_SHIMS := $(if $(DAEMON_ON),$(BUILD)/tests/daemon/shim.so $(if $(VULKAN_ON),$(BUILD)/tests/daemon/libvulkan.so.1))
+DAEMON_CLIENT := $(if $(DAEMON_ON),$(BUILD)/tests/daemon/hiredis_client)
+
+$(BUILD)/tests/daemon/shim.so: tests/daemon/shim.c
+$(BUILD)/tests/daemon/libvulkan.so.1: tests/daemon/lost_gpu.c
+$(DAEMON_SHIMS): SANITIZE_FLAGS :=
+$(DAEMON_SHIMS): tests/daemon/faults.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)$(COMPILE) -shared $(HARDEN_LINK) $(LDFLAGS) $(filter %.c,$^) -ldl -o $@
+
+$(DAEMON_CLIENT): $(BUILD)/tests/daemon/hiredis_client.o
+	$(call SAY,LD,$@)$(LINK) $^ -lhiredis -lm -o $@
+
+daemon-programs: all $(DAEMON_SHIMS) $(DAEMON_CLIENT)
 
 $(FUZZERS): $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(STATIC)
 	$(call SAY,LD,$@)$(LINK) -fsanitize=fuzzer $(IN_ORDER) $(LIB_LIBS) -o $@
@@ -401,10 +426,10 @@ clean:
 	$(Q)rm -rf $(BUILD)
 
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(DAEMON_OBJ) $(UNIT_HELP_OBJ)) \
-	$(patsubst %,%.d,$(UNIT) $(FUZZERS) $(BENCH)) $(BUILD)/tests/fuzz/replay.d
+	$(patsubst %,%.d,$(UNIT) $(FUZZERS) $(BENCH) $(DAEMON_CLIENT)) $(BUILD)/tests/fuzz/replay.d
 
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE \
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan print-daemon install uninstall clean FORCE \
 	kmod kmod-files kmod-install kmod-dkms kmod-uninstall check-kdebug

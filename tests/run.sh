@@ -51,6 +51,13 @@ stages="
 	unit_tests_under_asan_and_ubsan
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
+	daemon_speaks_to_redis_clients
+	daemon_history_is_linearizable
+	daemon_survives_faults
+	daemon_survives_torture
+	daemon_keeps_nothing_of_probes
+	daemon_tests_under_asan_and_ubsan
+	daemon_tests_under_tsan
 	unit_tests_on_arm64
 	live_capture_on_6_1
 	live_capture_on_6_12
@@ -62,6 +69,8 @@ stages="
 many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on_6_12 kernel_tests_on_a_debug_kernel
 	unit_tests integration_tests vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+	daemon_speaks_to_redis_clients daemon_history_is_linearizable daemon_survives_faults daemon_survives_torture daemon_keeps_nothing_of_probes
+	daemon_tests_under_asan_and_ubsan daemon_tests_under_tsan
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # ---- counting ---------------------------------------------------------------------------------------------------------------
@@ -343,6 +352,7 @@ stages_include_only_stages_to_their_left()
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
 		vulkan/pass vulkan/gpus vulkan/buffers vulkan/chunks vulkan/feed vulkan/lists vulkan/work
 		search verify
+		crew share
 	"
 	awk -v row="$row" '
 		function known(name) {
@@ -802,6 +812,95 @@ thread_tests_under_tsan()
 	else
 		run_units "${FUNCNAME[0]}" "$out/tsan" "$threaded"
 	fi
+}
+
+# run_daemon STAGE DIRECTORY "PROGRAM..." [FACT...]: runs programs of tests/daemon with the daemon of a build; with facts, those only.
+run_daemon()
+{
+	local stage=$1 dir name log names
+	dir=$(cd "$2" && pwd)
+	read -ra names <<<"$3"
+	shift 3
+
+	for name in "${names[@]}"; do
+		started "$out/$stage.$name.log" env LINEUPD="$dir/lineupd" LINEUP="$dir/lineup" LINEUP_SHIMS="$dir/tests/daemon" \
+			LINEUP_CLIENT="$dir/tests/daemon/hiredis_client" TMPDIR="$tmp" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "tests/daemon/$name.py" "$@"
+	done
+	wait
+	for name in "${names[@]}"; do
+		log=$out/$stage.$name.log
+		record_tap "$stage" "$name" "$log" "$(cat "$log.status")"
+	done
+}
+
+# daemon_stage STAGE "PROGRAM...": with the build that is installed.
+daemon_stage()
+{
+	if [ ! -x /usr/bin/python3 ]; then
+		record skipped "$1" "no /usr/bin/python3 here (Debian: python3)"
+	elif ! has_daemon; then
+		record skipped "$1" "this build has no daemon: \`packaging/setup.sh build\` installs what it needs"
+	else
+		compile "$1" "$out/gcc" CC=gcc daemon-programs && run_daemon "$1" "$out/gcc" "$2"
+	fi
+}
+
+# Whether `make` builds the daemon here.
+has_daemon()
+{
+	make -s print-daemon | grep -qx 1
+}
+
+daemon_speaks_to_redis_clients()
+{
+	daemon_stage "${FUNCNAME[0]}" "conformance server"
+}
+
+daemon_history_is_linearizable()
+{
+	daemon_stage "${FUNCNAME[0]}" "test_checker history"
+}
+
+daemon_survives_faults()
+{
+	daemon_stage "${FUNCNAME[0]}" "faults"
+}
+
+daemon_survives_torture()
+{
+	daemon_stage "${FUNCNAME[0]}" "torture"
+}
+
+daemon_keeps_nothing_of_probes()
+{
+	daemon_stage "${FUNCNAME[0]}" "private"
+}
+
+# Everything that clients can do, and shorter histories. The sanitizers' own daemons are slow, so whatever waits waits longer.
+daemon_tests_under_asan_and_ubsan()
+{
+	local stage=${FUNCNAME[0]}
+
+	export LINEUP_TEST_PATIENCE=5 LINEUP_HISTORY_ROUNDS=1 LINEUP_TEST_SCALE=0.2
+	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
+		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
+	elif compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined daemon-programs; then
+		run_daemon "$stage" "$out/asan" "conformance server history faults torture"
+	fi
+	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE
+}
+
+daemon_tests_under_tsan()
+{
+	local stage=${FUNCNAME[0]}
+
+	export LINEUP_TEST_PATIENCE=10 LINEUP_HISTORY_ROUNDS=1 LINEUP_TEST_SCALE=0.1 TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
+		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
+	elif compile "$stage" "$out/tsan" CC=clang SANITIZE=thread daemon-programs; then
+		run_daemon "$stage" "$out/tsan" "conformance server history"
+	fi
+	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE TSAN_OPTIONS
 }
 
 # Neither extractors nor DRM import: what needs them says so, and everything else works.

@@ -166,6 +166,19 @@ bool access_allows(const struct session *session, uint32_t roles, const char *ga
 	return false;
 }
 
+bool access_allows_any(const struct session *session, uint32_t roles)
+{
+	const struct user *user;
+
+	if (!session->known || !session->access)
+		return false;
+	user = &session->access->user[session->user];
+	for (uint32_t i = 0; i < user->grants; i++)
+		if (user->grant[i].roles & roles)
+			return true;
+	return false;
+}
+
 /* ---- users ---- */
 
 /* The first line of a file that others cannot read. */

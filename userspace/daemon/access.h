@@ -44,6 +44,8 @@ int access_secret(struct access *access, const char *user, const char *secret, s
 void session_end(struct session *session);
 /* Whether @session has one of @roles for @gallery (NULL: for all galleries: what is not about one). @roles 0: true, nothing is asked. */
 bool access_allows(const struct session *session, uint32_t roles, const char *gallery);
+/* Whether it has one of @roles for any gallery at all. */
+bool access_allows_any(const struct session *session, uint32_t roles);
 /* Reads "searcher enroller:staff-*": roles, each for galleries that match a pattern (* and ?), all without one. -EINVAL. */
 int access_parse_roles(const char *text, char error[512]);
 /* Prints the line for a secret_file, of a secret read from standard input: one line; asked for twice at a terminal. 0, or -errno with a message on standard error. */

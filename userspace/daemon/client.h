@@ -10,6 +10,8 @@
 struct client;
 struct clients; /* all of them, their listeners and limits */
 
+enum request_pending { REQUEST_READ, REQUEST_WRITE, REQUEST_AUTH, REQUEST_PENDINGS };
+
 /*
  * One request under way, made by the client stage and handed to clients_setup.dispatch. Its arguments stay where they are, in memory that is erased afterwards, until request_end.
  * A client's requests are dispatched in their order. Several may be under way; replies are sent in the order of requests. A request whose client is gone goes on until request_end,
@@ -25,7 +27,8 @@ struct request {
 	uint64_t begun_ns;
 	const void *command;     /* the dispatcher's */
 	void *work;              /* the dispatcher's: cleared before request_end */
-	bool pending_write;      /* see request_pending_write */
+	bool marked;             /* see request_pending */
+	enum request_pending pending;
 	bool ended;
 	struct buffer memory;    /* behind the arguments */
 };
@@ -35,10 +38,13 @@ void request_end(struct request *request);
 /* Whether nobody waits for the reply any more. */
 bool request_gone(const struct request *request);
 /*
- * Marks a write that is under way. While a client has one, clients_setup.holds decides which later requests are held back (searches, which must see it); others are dispatched.
+ * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back: a search behind a write, which it must see; a write
+ * behind a read that has not taken its state yet. Requests behind one that is held wait, too: a client's requests are dispatched in their order, always.
  */
-void request_pending_write(struct request *request);
-/* @reply is sent after the replies before it, then the connection is closed. */
+void request_pending(struct request *request, enum request_pending as);
+/* How many requests of @client are marked so. */
+uint32_t client_pending(const struct client *client, enum request_pending as);
+/* As request_end, and when @reply was sent, after the replies before it, the connection is closed; what the client sent behind is dropped. */
 void request_close(struct request *request);
 
 struct clients_setup {
@@ -46,20 +52,21 @@ struct clients_setup {
 	const struct config *config;   /* borrowed; clients_reload gives another */
 	struct access *access;
 	void (*dispatch)(void *arg, struct request *request);
-	/* Whether @request must wait while writes of its client are under way. */
+	/* Whether @request must wait for those of its client that are marked. */
 	bool (*holds)(void *arg, const struct request *request);
 	/* The client is about to be freed: forget it. May be NULL. */
 	void (*closed)(void *arg, struct client *client);
 	void *arg;
-	const int *inherited;          /* listening sockets of socket activation */
+	const int *inherited;          /* listening sockets of socket activation, taken over: TLS where a "tls:" address of the configuration has their port */
 	uint32_t inherited_count;
 };
 
-/* Binds the listeners and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the address. A stale Unix socket, which nobody listens on, is replaced. */
+/* Binds the listeners, those that are not inherited, and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the address. A stale Unix socket, which nobody listens on, is replaced. */
 int clients_create(const struct clients_setup *setup, struct clients **clients);
 void clients_reload(struct clients *clients, const struct config *config, struct access *access); /* limits and users, for what comes; new certificates */
-/* No new connections and requests; @done is called when the requests under way have been answered, or after @ms. */
+/* No new connections and requests; @done is called, later and once, when the requests under way have been answered, or after @ms. */
 void clients_drain(struct clients *clients, uint64_t ms, void (*done)(void *arg), void *arg);
+/* Closes all connections, and goes round the loop until their requests have ended, which the dispatcher must see to. Takes NULL. */
 void clients_destroy(struct clients *clients);
 uint32_t clients_count(const struct clients *clients);
 void clients_each(struct clients *clients, void (*each)(void *arg, struct client *client), void *arg);
@@ -81,6 +88,6 @@ void client_set_version(struct client *client, int version);
 /* Free text of CLIENT SETNAME; at most 64 bytes without spaces and controls; -EINVAL. */
 int client_set_name(struct client *client, const char *name, size_t size);
 const char *client_name(const struct client *client);
-void client_close(struct client *client); /* at once: CLIENT KILL */
+void client_close(struct client *client); /* at once, replies that wait are lost: CLIENT KILL of another */
 
 #endif

@@ -22,11 +22,11 @@
  * scans) is handed to other threads with a struct task, which comes back by loop_post. libmicrohttpd's thread reads metrics.h's counters only, which are atomic.
  *
  * The row of the daemon's nouns; a file includes headers of its own line and of those above only:
- *	daemon config log buffer resp histogram metrics
- *	loop tls access filter attributes
+ *	daemon config log message buffer resp histogram metrics
+ *	loop helper tls access filter attributes
  *	client
  *	keeper gallery
- *	command command_* server notify seccomp http
+ *	command job args command_* server server_* notify seccomp http
  *	main
  */
 

@@ -4,19 +4,49 @@
 #define LINEUPD_SERVER_H
 
 #include "command.h"
+#include "helper.h"
+
+struct search;
+struct old_config;
+struct stats;
 
 struct server {
 	struct lineup_ctx *ctx;
 	struct lineup_crew *crew;
 	struct loop *loop;
 	struct config *config;
+	struct old_config *old_configs; /* server.c */
 	char config_path[4096];  /* "": none */
 	struct access *access;
 	struct clients *clients;
 	struct galleries *galleries;
+	struct helper *helper;
+	struct search *searches;   /* under way, for those whose client is gone */
+	uint32_t auths;            /* under way */
+	struct http *http;
+	struct stats *stats;       /* server_stats.c */
 	uint64_t started_ns;
-	bool draining;
+	bool draining;             /* no new requests come; those under way are finished */
+	bool stopping;             /* keepers and shares are gone: whatever still comes back ends */
 };
+
+/* server.c */
+
+/* Everything that serves, from the configuration, which is the server's from here on, whatever is returned; logs what fails. */
+int server_create(struct config *config, const char *config_path, struct server **server);
+/* Serves until it is told to end. */
+int server_run(struct server *server);
+void server_destroy(struct server *server);
+int server_reload(struct server *server, char error[512]);
+
+/* server_stats.c: rates of each gallery, once a second */
+
+int stats_start(struct server *server);
+void stats_fini(struct server *server);
+
+/* command_search.c: cancels the searches of clients that are gone. */
+
+void searches_sweep(struct server *server);
 
 /* notify.c: systemd */
 

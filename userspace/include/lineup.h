@@ -507,6 +507,8 @@ struct lineup_enrol_result {
 	uint64_t rows;
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;           /* the op_id had been enrolled before: this is that operation's result, nothing changed */
+	bool existed;            /* the first row's subject had templates before; of lineup_group_enrol, false if repeated */
+	uint32_t subject_number; /* of the first row's subject; of lineup_group_enrol, 0 if repeated */
 };
 
 int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol_options *options, struct lineup_enrol **enrol);
@@ -540,6 +542,9 @@ struct lineup_delete_result {
 	uint64_t rows; /* templates that were deleted */
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;
+	bool last;     /* their subject has no template any more */
+	uint32_t subject_number; /* it had; 0 if repeated */
+	char subject[LINEUP_SUBJECT_BYTES_MAX + 1]; /* whose they were; "" if repeated */
 };
 
 /* One atomic operation, durable when it returns 0. -ENOENT: no such subject or template. @result may be NULL. */
@@ -581,7 +586,10 @@ struct lineup_group_options {
 };
 
 int lineup_group_begin(struct lineup_gallery *gallery, struct lineup_group **group);
-/* As lineup_enrol_list; the list comes into being with the next operation of the group. */
+/*
+ * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is refused or
+ * repeated.
+ */
 int lineup_group_list(struct lineup_group *group, const char *name, uint64_t *mask);
 /*
  * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol. Errors otherwise as

@@ -218,20 +218,18 @@ void lineup_searcher_destroy(struct lineup_searcher *s)
 	free(s);
 }
 
-static int check_options(struct lineup_searcher *s, const struct lineup_search_options *options)
+int lineup_search_check(struct lineup_ctx *ctx, const struct lineup_search_options *options, uint32_t k_max, uint32_t lists)
 {
-	struct lineup_ctx *ctx = s->ctx;
-
-	if (!options->k || options->k > s->k_max)
-		return lineup_fail(ctx, -EINVAL, "search: k is %u: it must be 1 to %u", options->k, s->k_max);
+	if (!options->k || options->k > k_max)
+		return lineup_fail(ctx, -EINVAL, "search: k is %u: it must be 1 to %u", options->k, k_max);
 	if (options->per != LINEUP_PER_SUBJECT && options->per != LINEUP_PER_TEMPLATE)
 		return lineup_fail(ctx, -EINVAL, "search: per %d is not known", (int)options->per);
 	if (options->flags & ~(uint32_t)LINEUP_SEARCH_THRESHOLD || options->reserved)
 		return lineup_fail(ctx, -EINVAL, "search: unknown flags or a reserved field is set");
 	if ((options->flags & LINEUP_SEARCH_THRESHOLD) && isnan(options->threshold))
 		return lineup_fail(ctx, -EINVAL, "search: the threshold is not a number");
-	if (s->snapshot->lists < LINEUP_LISTS_MAX && options->lists >> s->snapshot->lists)
-		return lineup_fail(ctx, -EINVAL, "search: the list mask names lists past the gallery's %u", s->snapshot->lists);
+	if (lists < LINEUP_LISTS_MAX && options->lists >> lists)
+		return lineup_fail(ctx, -EINVAL, "search: the list mask names lists past the gallery's %u", lists);
 	return 0;
 }
 
@@ -350,7 +348,7 @@ int lineup_search(struct lineup_searcher *s, const struct lineup_matrix *probes,
 
 	err = lineup_options_copy(s->ctx, "lineup_search_options", &options, sizeof(options), user);
 	if (!err)
-		err = check_options(s, &options);
+		err = lineup_search_check(s->ctx, &options, s->k_max, s->snapshot->lists);
 	if (!err)
 		err = lineup_probe_check(s->ctx, probes, s->snapshot->dim);
 	if (err)
