@@ -159,6 +159,14 @@ static void values_that_are_not_allowed_are_refused(void **state)
 	}
 }
 
+static void what_looks_like_a_comment_is_no_value(void **state)
+{
+	(void)state;
+	refused("[server]\nclients_max = 5 # five\n", CONF ":2: clients_max: a word of the value begins with #", "");
+	refused("[user a]\nroles =; admin\n", CONF ":2: roles: a word of the value begins with ;", "");
+	refused("[user\ta\tb]\nroles = admin\n", CONF ":1: 'a b' is no name of a user", "");
+}
+
 static void the_message_says_what_is_allowed(void **state)
 {
 	(void)state;
@@ -442,6 +450,7 @@ int main(void)
 		cmocka_unit_test(what_is_there_twice_is_refused),
 		cmocka_unit_test(an_indented_line_is_no_key),
 		cmocka_unit_test(values_that_are_not_allowed_are_refused),
+		cmocka_unit_test(what_looks_like_a_comment_is_no_value),
 		cmocka_unit_test(the_message_says_what_is_allowed),
 		cmocka_unit_test(limits_are_taken_themselves),
 		cmocka_unit_test(a_line_that_would_be_split_is_refused),

@@ -10,6 +10,8 @@
 struct client;
 struct clients; /* all of them, their listeners and limits */
 
+enum request_pending { REQUEST_READ, REQUEST_WRITE, REQUEST_AUTH, REQUEST_PENDINGS };
+
 /*
  * One request under way, made by the client stage and handed to clients_setup.dispatch. Its arguments stay where they are, in memory that is erased afterwards, until request_end.
  * A client's requests are dispatched in their order. Several may be under way; replies are sent in the order of requests. A request whose client is gone goes on until request_end,
@@ -25,7 +27,8 @@ struct request {
 	uint64_t begun_ns;
 	const void *command;     /* the dispatcher's */
 	void *work;              /* the dispatcher's: cleared before request_end */
-	bool pending_write;      /* see request_pending_write */
+	bool marked;             /* see request_pending */
+	enum request_pending pending;
 	bool ended;
 	struct buffer memory;    /* behind the arguments */
 };
@@ -35,10 +38,12 @@ void request_end(struct request *request);
 /* Whether nobody waits for the reply any more. */
 bool request_gone(const struct request *request);
 /*
- * Marks a write that is under way. While a client has one, clients_setup.holds decides whether its next request is held back (a search, which must see it). Requests behind
- * one that is held wait, too: a client's requests are dispatched in their order, always.
+ * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back: a search behind a write, which it must see; a write
+ * behind a read that has not taken its state yet. Requests behind one that is held wait, too: a client's requests are dispatched in their order, always.
  */
-void request_pending_write(struct request *request);
+void request_pending(struct request *request, enum request_pending as);
+/* How many requests of @client are marked so. */
+uint32_t client_pending(const struct client *client, enum request_pending as);
 /* As request_end, and when @reply was sent, after the replies before it, the connection is closed; what the client sent behind is dropped. */
 void request_close(struct request *request);
 
@@ -47,7 +52,7 @@ struct clients_setup {
 	const struct config *config;   /* borrowed; clients_reload gives another */
 	struct access *access;
 	void (*dispatch)(void *arg, struct request *request);
-	/* Whether @request must wait while writes of its client are under way. */
+	/* Whether @request must wait for those of its client that are marked. */
 	bool (*holds)(void *arg, const struct request *request);
 	/* The client is about to be freed: forget it. May be NULL. */
 	void (*closed)(void *arg, struct client *client);

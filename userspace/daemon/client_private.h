@@ -59,7 +59,8 @@ struct client {
 	size_t taken;               /* of it */
 	struct resp_parser parser;
 	struct request *first, *last, *held; /* in their order; held is the last */
-	uint32_t under_way, pending_writes;
+	uint32_t under_way;
+	uint32_t pending[REQUEST_PENDINGS]; /* requests under way, by what they were marked as */
 	uint64_t rate_at_ns;
 
 	struct buffer output, flight; /* to be sent next; being sent */

@@ -120,10 +120,9 @@ void request_end(struct request *request)
 	/* What it was about is not needed for the reply, which may wait long for a slow reader. */
 	memory_free(request);
 	request->ended = true;
-	if (request->pending_write) {
-		request->pending_write = false;
-		client->pending_writes--;
-	}
+	if (request->marked)
+		client->pending[request->pending]--;
+	request->marked = false;
 	replies_send(client);
 	/* @request may be gone from here on. */
 	client_pump(client);
@@ -142,19 +141,28 @@ bool request_gone(const struct request *request)
 	return request->client->state == CLIENT_DEAD;
 }
 
-void request_pending_write(struct request *request)
+void request_pending(struct request *request, enum request_pending as)
 {
-	if (request->pending_write)
+	if (request->marked)
 		return;
-	request->pending_write = true;
-	request->client->pending_writes++;
+	request->marked = true;
+	request->pending = as;
+	request->client->pending[as]++;
+}
+
+uint32_t client_pending(const struct client *client, enum request_pending as)
+{
+	return client->pending[as];
 }
 
 static bool is_held(const struct client *client, const struct request *request)
 {
 	const struct clients_setup *setup = &client->clients->setup;
 
-	return client->pending_writes && setup->holds && setup->holds(setup->arg, request);
+	for (uint32_t i = 0; i < REQUEST_PENDINGS; i++)
+		if (client->pending[i])
+			return setup->holds && setup->holds(setup->arg, request);
+	return false;
 }
 
 static void dispatch(struct client *client, struct request *request)
@@ -216,6 +224,9 @@ static bool limits_allow(struct client *client)
 {
 	const struct config *config = client->clients->config;
 
+	/* What is behind an AUTH is read by the limits of whom it made of the client. */
+	if (!client->session.known && client->under_way)
+		return false;
 	return !client->clients->draining && client->under_way < config->client_pipeline_max &&
 	       client_unsent(client) <= config->client_output_bytes_max && rate_allows(client);
 }

@@ -39,7 +39,7 @@ const struct command commands[] = {
 	{ "VADD", -5, WRITE, COMMAND_WRITE, 1, command_vadd, "Adds an element, or replaces it" },
 	{ "VREM", 3, WRITE, COMMAND_WRITE, 1, command_vrem, "Removes an element" },
 	{ "VSETATTR", 4, WRITE, COMMAND_WRITE, 1, command_vsetattr, "Sets or removes an element's attributes" },
-	{ "VGETATTR", 3, READ, 0, 1, command_vgetattr, "An element's attributes" },
+	{ "VGETATTR", 3, READ, COMMAND_SEARCH, 1, command_vgetattr, "An element's attributes" },
 	{ "VSIM", -4, READ, COMMAND_SEARCH, 1, command_vsim, "The elements most like a vector or an element, exactly" },
 	{ "VCARD", 2, LOOK, COMMAND_SEARCH | COMMAND_FAST, 1, command_vcard, "How many elements a gallery has" },
 	{ "VDIM", 2, LOOK, COMMAND_FAST, 1, command_vdim, "A gallery's dimension" },
@@ -151,7 +151,7 @@ void command_dispatch(void *arg, struct request *request)
 
 		request->command = c;
 		if (c->flags & COMMAND_WRITE)
-			request_pending_write(request);
+			request_pending(request, REQUEST_WRITE);
 		request->work = server;
 		if (c->key && gallery_wait(server->galleries, key->data, key->size, go_on, request))
 			return;
@@ -164,8 +164,12 @@ void command_dispatch(void *arg, struct request *request)
 
 bool command_holds(void *arg, const struct request *request)
 {
-	const struct server *server = arg;
 	const struct command *c = command_find(request->argument->data, request->argument->size);
 
-	return (c && c->flags & COMMAND_SEARCH) || auth_under_way(server, request->client);
+	(void)arg;
+
+	if (client_pending(request->client, REQUEST_AUTH))
+		return true;
+	return c && ((c->flags & COMMAND_SEARCH && client_pending(request->client, REQUEST_WRITE)) ||
+		     (c->flags & COMMAND_WRITE && client_pending(request->client, REQUEST_READ)));
 }

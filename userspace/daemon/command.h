@@ -20,7 +20,7 @@ struct command {
 
 enum command_flags {
 	COMMAND_WRITE = 1 << 0,
-	COMMAND_SEARCH = 1 << 1, /* held back while writes of its client are under way */
+	COMMAND_SEARCH = 1 << 1, /* reads: held back while writes of its client are under way */
 	COMMAND_FAST = 1 << 2,
 	COMMAND_NOAUTH = 1 << 3,
 };

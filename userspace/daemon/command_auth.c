@@ -12,8 +12,6 @@ enum { AUTHS_MAX = 64, USER_BYTES_MAX = 63 };
 /* One AUTH under way. The client's later requests are held back until it has ended. */
 struct auth {
 	struct job job;          /* first */
-	struct auth *next, **at;
-	const struct client *client;
 	struct access *access;   /* of the server, which outlives it */
 	bool hello;
 	int version;             /* that HELLO asked for; 0: none */
@@ -24,14 +22,6 @@ struct auth {
 	struct session session;
 	int err;
 };
-
-bool auth_under_way(const struct server *server, const struct client *client)
-{
-	for (const struct auth *a = server->auths; a; a = a->next)
-		if (a->client == client)
-			return true;
-	return false;
-}
 
 static void greet(struct request *request, int version)
 {
@@ -87,13 +77,13 @@ static void auth_done(struct job *job)
 	struct auth *a = CONTAINER(job, struct auth, job);
 	struct request *request = job->request;
 
-	*a->at = a->next;
-	if (a->next)
-		a->next->at = a->at;
-	if (a->err) {
+	job->server->auths--;
+	if (a->err == -EACCES) {
 		session_end(&a->session);
 		metrics_count(METRIC_AUTH_FAILED, 1);
 		request_error(request, METRIC_ERROR_DENIED, "WRONGPASS invalid username-password pair or user is disabled.");
+	} else if (a->err) {
+		request_fail(request, a->err, NULL);
 	} else if (request_gone(request)) {
 		session_end(&a->session);
 	} else {
@@ -113,11 +103,9 @@ static void auth_start(struct server *server, struct request *request, const str
 		       const struct resp_argument *secret)
 {
 	struct auth *a;
-	uint32_t count = 0;
+	int err;
 
-	for (a = server->auths; a; a = a->next)
-		count++;
-	if (count >= AUTHS_MAX) {
+	if (server->auths >= AUTHS_MAX) {
 		request_fail(request, -EBUSY, "too many authentications are under way");
 		request_end(request);
 		return;
@@ -125,7 +113,6 @@ static void auth_start(struct server *server, struct request *request, const str
 	a = job_begin_with(server, request, sizeof(*a), NULL);
 	if (!a)
 		return;
-	a->client = request->client;
 	a->access = server->access;
 	a->hello = asked->hello;
 	a->version = asked->version;
@@ -138,16 +125,14 @@ static void auth_start(struct server *server, struct request *request, const str
 	a->secret = secret->data;
 	a->secret_bytes = secret->size;
 	a->job.done = auth_done;
-	a->next = server->auths;
-	a->at = &server->auths;
-	if (a->next)
-		a->next->at = &a->next;
-	server->auths = a;
-	request_pending_write(request);
+	server->auths++;
+	request_pending(request, REQUEST_AUTH);
 	a->job.help.run = auth_run;
-	a->err = helper_submit(server->helper, &a->job.help);
-	if (a->err)
+	err = helper_submit(server->helper, &a->job.help); /* the helper's from here on, if it is 0 */
+	if (err) {
+		a->err = err;
 		auth_done(&a->job);
+	}
 }
 
 void command_auth(struct server *server, struct request *request)
@@ -173,8 +158,11 @@ void command_hello(struct server *server, struct request *request)
 	struct auth asked = { .hello = true };
 	uint64_t version = 0;
 
-	if (args_left(&args) && !args_u64(&args, 2, 3, &version)) {
+	if (args_left(&args) && !args_u64(&args, 0, INT64_MAX, &version))
+		request_error(request, METRIC_ERROR_INVALID, "ERR Protocol version is not an integer or out of range");
+	else if (args.at == 2 && version != 2 && version != 3)
 		request_error(request, METRIC_ERROR_INVALID, "NOPROTO unsupported protocol version");
+	if (request->reply.size) {
 		request_end(request);
 		return;
 	}

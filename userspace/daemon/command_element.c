@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The commands of Redis that change elements, and those that need the keeper to read: VADD, VREM, VSETATTR, VGETATTR.
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,7 @@ static void vadd_done(struct job *job)
 		job_fail(job, job->op.err, job->op.message);
 		return;
 	}
+	job->timed = true;
 	metrics_latency(METRIC_ENROL_NS, now_ns() - request->begun_ns);
 	resp_boolean(&request->reply, request->version, !job->op.enrolled.existed);
 	job_end(job);
@@ -116,6 +118,17 @@ static void vadd_create(struct server *server, struct request *request, uint32_t
 	gallery_create(server->galleries, key->data, key->size, dim, LINEUP_STORE_FLOAT32, config->create_model, vadd_created, request);
 }
 
+/* Whether the library will take it: asked before a gallery comes into being for it. */
+static bool vector_ok(const struct lineup_matrix *m)
+{
+	const float *v = m->data;
+	double sum = 0;
+
+	for (uint32_t i = 0; i < m->dim; i++)
+		sum += (double)v[i] * v[i];
+	return isfinite(sum) && sum > 0;
+}
+
 /* Reads what follows the key. Written errors: false. */
 static bool vadd_parse(struct element *e, struct args *args)
 {
@@ -137,6 +150,10 @@ static bool vadd_parse(struct element *e, struct args *args)
 	if (err || !a) {
 		request_error(request, METRIC_ERROR_INVALID,
 			      err ? "ERR invalid vector specification" : "ERR wrong number of arguments for 'vadd' command");
+		return false;
+	}
+	if (!vector_ok(&e->vector)) {
+		request_error(request, METRIC_ERROR_INVALID, "ERR the vector has a NaN, an infinity, or only zeros");
 		return false;
 	}
 	e->name[0] = subject_name(&e->job, a);

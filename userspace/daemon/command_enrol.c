@@ -74,9 +74,11 @@ static bool take_expiry(struct enrol *e, struct args *args, uint64_t count, bool
 {
 	char **texts = take_texts(e, args, each ? count : 1, "a time of expiry", any_text);
 
-	e->expires = texts ? job_alloc(&e->job, count * sizeof(*e->expires)) : NULL;
-	if (!e->expires)
+	if (!texts)
 		return false;
+	e->expires = job_alloc(&e->job, count * sizeof(*e->expires));
+	if (!e->expires)
+		return refuse(e, "out of memory");
 	for (uint64_t i = 0; i < count; i++)
 		if (lineup_time_parse(texts[each ? i : 0], time(NULL), &e->expires[i]))
 			return refuse(e, "a time of expiry is a date, a number of seconds since 1970, +Nd, +Nh, +Nm, +Ns, or never");
@@ -173,6 +175,7 @@ static void enrol_done(struct job *job)
 		job_fail(job, job->op.err, job->op.message);
 		return;
 	}
+	job->timed = true;
 	metrics_latency(METRIC_ENROL_NS, now_ns() - job->request->begun_ns);
 	hex_text(op_id, r->op_id, sizeof(r->op_id));
 	resp_map(b, version, 5);

@@ -147,60 +147,74 @@ static void write_gallery(struct buffer *b, int version, const struct metrics_ga
 	resp_text(b, g->refuses);
 }
 
-/* Those that the user may see, and, if one is named, that one. */
-static bool visible(struct request *request, const struct metrics_gallery *g)
-{
-	const struct resp_argument *key = request->arguments > 1 ? &request->argument[1] : NULL;
+struct shown {
+	struct request *request;
+	const struct metrics_gallery *known; /* with rates, as of the last second */
+	uint32_t known_count;
+	struct buffer text;
+	uint32_t count;
+};
 
-	if (key && (key->size != strlen(g->name) || memcmp(key->data, g->name, key->size)))
-		return false;
-	return access_allows(client_session(request->client), ACCESS_AUDITOR | ACCESS_ADMIN, g->name);
+/* A gallery that the user may see, and, if one is named, that one. */
+static void show(void *arg, struct gallery *gallery)
+{
+	struct shown *s = arg;
+	struct request *request = s->request;
+	const struct resp_argument *key = request->arguments > 1 ? &request->argument[1] : NULL;
+	const char *name = gallery_name(gallery);
+	struct metrics_gallery g = { 0 };
+
+	if (key && (key->size != strlen(name) || memcmp(key->data, name, key->size)))
+		return;
+	if (!access_allows(client_session(request->client), ACCESS_AUDITOR | ACCESS_ADMIN, name))
+		return;
+	for (uint32_t i = 0; i < s->known_count; i++)
+		if (!strcmp(s->known[i].name, name))
+			g = s->known[i];
+	keeper_metrics(gallery_keeper(gallery), &g); /* what is known may be a second old */
+	write_gallery(&s->text, request->version, &g);
+	s->count++;
 }
 
-/* Refreshed here: what the metrics hold may be a second old. */
-static void refresh(void *arg, struct gallery *gallery)
+static void write_galleries(struct server *server, struct request *request, struct metrics_gallery *known)
 {
-	struct metrics_gallery *all = arg;
+	struct shown s = { .request = request, .known = known };
+	struct buffer *b = &request->reply;
 
-	for (uint32_t i = 0; i < DAEMON_GALLERIES_MAX && all[i].name[0]; i++)
-		if (!strcmp(all[i].name, gallery_name(gallery)))
-			keeper_metrics(gallery_keeper(gallery), &all[i]);
+	s.known_count = metrics_galleries(known, DAEMON_GALLERIES_MAX);
+	galleries_each(server->galleries, show, &s);
+	if (request->arguments > 1 && !s.count) {
+		request_error(request, METRIC_ERROR_INVALID, "ERR there is no such gallery, or no permission to look at it");
+		return;
+	}
+	resp_text(b, "galleries");
+	resp_map(b, request->version, s.count);
+	buffer_append(b, s.text.data, s.text.size);
+	buffer_fini(&s.text);
 }
 
 void command_lineup_stats(struct server *server, struct request *request)
 {
-	struct metrics_gallery *all = calloc(DAEMON_GALLERIES_MAX, sizeof(*all));
+	struct metrics_gallery *known = calloc(DAEMON_GALLERIES_MAX, sizeof(*known));
 	struct buffer *b = &request->reply;
 	int version = request->version;
-	uint32_t count, shown = 0;
 
-	if (!all || request->arguments > 2) {
-		if (all)
-			request_error(request, METRIC_ERROR_INVALID, "ERR wrong number of arguments for 'lineup.stats' command");
-		else
-			request_fail(request, -ENOMEM, NULL);
-		free(all);
-		request_end(request);
-		return;
+	if (!known) {
+		request_fail(request, -ENOMEM, NULL);
+	} else if (request->arguments > 2) {
+		request_error(request, METRIC_ERROR_INVALID, "ERR wrong number of arguments for 'lineup.stats' command");
+	} else {
+		resp_map(b, version, 6);
+		resp_text(b, "version");
+		resp_text(b, lineup_version());
+		resp_text(b, "uptime_seconds");
+		resp_double(b, version, (double)(now_ns() - server->started_ns) / 1e9);
+		resp_text(b, "clients");
+		resp_integer(b, clients_count(server->clients));
+		write_counters(b, version);
+		write_latencies(b, version);
+		write_galleries(server, request, known);
 	}
-	count = metrics_galleries(all, DAEMON_GALLERIES_MAX);
-	galleries_each(server->galleries, refresh, all);
-	for (uint32_t i = 0; i < count; i++)
-		shown += visible(request, &all[i]);
-	resp_map(b, version, 6);
-	resp_text(b, "version");
-	resp_text(b, lineup_version());
-	resp_text(b, "uptime_seconds");
-	resp_double(b, version, (double)(now_ns() - server->started_ns) / 1e9);
-	resp_text(b, "clients");
-	resp_integer(b, clients_count(server->clients));
-	write_counters(b, version);
-	write_latencies(b, version);
-	resp_text(b, "galleries");
-	resp_map(b, version, shown);
-	for (uint32_t i = 0; i < count; i++)
-		if (visible(request, &all[i]))
-			write_gallery(b, version, &all[i]);
-	free(all);
+	free(known);
 	request_end(request);
 }

@@ -11,8 +11,6 @@ typedef void command_fn(struct server *server, struct request *request);
 command_fn command_ping, command_echo, command_quit, command_reset, command_select, command_client;
 /* command_auth.c */
 command_fn command_auth, command_hello;
-/* Whether requests of this client wait for its AUTH. */
-bool auth_under_way(const struct server *server, const struct client *client);
 /* command_info.c */
 command_fn command_info, command_command, command_config;
 /* command_keys.c */

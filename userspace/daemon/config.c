@@ -45,6 +45,11 @@ static int fault(struct reading *r, const char *format, ...)
 	vsnprintf(what, sizeof(what), format, list);
 	va_end(list);
 	snprintf(r->error, 512, "%.200s:%d: %.290s", r->name, r->line, what);
+	for (char *c = r->error; *c; c++) {
+		/* Of what the file says, tabs may have got here. */
+		if (*c == '\t')
+			*c = ' ';
+	}
 	return -EINVAL;
 }
 
@@ -251,6 +256,13 @@ static int take(void *arg, const char *section, const char *name, const char *va
 			}
 		}
 		value = more;
+	}
+	for (const char *word = value; *word; word += strspn(word, " \t")) {
+		if (*word == '#' || *word == ';') {
+			fault(r, "%s: a word of the value begins with %c; a comment behind a value begins with a blank and ;", key->name, *word);
+			return 0;
+		}
+		word += strcspn(word, " \t");
 	}
 	r->keys_seen |= bit;
 	r->last = key;

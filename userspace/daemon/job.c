@@ -79,6 +79,8 @@ void job_end(struct job *job)
 {
 	struct request *request = job->request;
 
+	if (!job->timed)
+		metrics_latency(METRIC_OTHER_NS, now_ns() - request->begun_ns);
 	job_free(job);
 	request_end(request);
 }
@@ -122,6 +124,7 @@ void job_help(struct job *job, void (*run)(struct task *task))
 {
 	int err;
 
+	request_pending(job->request, REQUEST_READ);
 	job->help.run = run;
 	err = helper_submit(job->server->helper, &job->help);
 	if (err)

@@ -22,6 +22,7 @@ struct job {
 	struct keeper *keeper;     /* its */
 	struct job_chunk *chunks;
 	void (*done)(struct job *job); /* loop thread: answers and calls job_end */
+	bool timed;                /* its latency is counted already */
 };
 
 /* Makes a job of @bytes, a struct that begins with struct job, zeroed. NULL: answered with an error, or @none, if not NULL, has answered: there is no such gallery. */
@@ -39,7 +40,7 @@ void *job_alloc(struct job *job, size_t bytes);
 char *job_text(struct job *job, const char *data, size_t size); /* a NUL-terminated copy */
 /* To the keeper, the op's kind and fields set; job->done follows. Busy: the job fails and ends. Loop thread. */
 void job_keep(struct job *job);
-/* To a thread of the helper, which calls @run with &job->help; it comes back by job_back. Busy: as above. */
+/* For reads: later writes of the client wait for it. To a thread of the helper, which calls @run with &job->help; it comes back by job_back. Busy: as above. */
 void job_help(struct job *job, void (*run)(struct task *task));
 /* Any thread: job->done on the loop thread. */
 void job_back(struct job *job);

@@ -69,6 +69,35 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	return first;
 }
 
+/* Moves reads and searches to the front: a client's read is never behind a write of its own, and else their order is nobody's. So reads do not end groups. */
+static struct keeper_op *reads_first(struct keeper_op *op)
+{
+	struct task *reads = NULL, **reads_end = &reads, *others = NULL, **others_end = &others, *task, *next;
+
+	for (task = &op->task; task; task = next) {
+		enum keeper_kind kind = ((struct keeper_op *)task)->kind;
+		struct task ***end = kind == KEEPER_READ || kind == KEEPER_SEARCH ? &reads_end : &others_end;
+
+		next = task->next;
+		task->next = NULL;
+		**end = task;
+		*end = &task->next;
+	}
+	*reads_end = others;
+	return (struct keeper_op *)reads;
+}
+
+static void serve_all(struct keeper *k, struct keeper_op *op)
+{
+	struct keeper_op *next;
+
+	for (op = op ? reads_first(op) : NULL; op; op = next) {
+		next = (struct keeper_op *)op->task.next;
+		atomic_fetch_sub(&k->waiting, 1);
+		serve(k, op);
+	}
+}
+
 /* After a maintenance: what was deleted leaves the attributes' file as well, and who asked for the maintenance is told. */
 static void settle(struct keeper *k)
 {
@@ -101,15 +130,11 @@ static void *keeper_thread(void *arg)
 	bool ending = false;
 
 	for (;;) {
-		struct keeper_op *op = wait_for_work(k, &ending), *next;
+		struct keeper_op *op = wait_for_work(k, &ending);
 
 		if (!op && ending)
 			break;
-		for (; op; op = next) {
-			next = (struct keeper_op *)op->task.next;
-			atomic_fetch_sub(&k->waiting, 1);
-			serve(k, op);
-		}
+		serve_all(k, op);
 		keeper_flush(k);
 		keeper_recover(k);
 		settle(k);

@@ -10,8 +10,8 @@
 #include "metrics.h"
 
 /*
- * Requests reach the keeper as keeper_ops, in order. It takes what waits: consecutive changes go into one group, with one sync, up to config.group_max; reads between them
- * end the group. A change is answered when its group is durable. A gallery that refuses changes after a failed write or sync is recovered in place, with a pause that grows to
+ * Requests reach the keeper as keeper_ops. It takes what waits, reads and searches of it first, then the changes in their order: they go into one group, with one sync, up to
+ * config.group_max. So who wants to read what a change of its own made waits for its answer before asking. A change is answered when its group is durable. A gallery that refuses changes after a failed write or sync is recovered in place, with a pause that grows to
  * 10 s between attempts; changes are refused meanwhile, searches go on. A second thread maintains (seals, compacts).
  */
 struct keeper;

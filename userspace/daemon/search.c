@@ -44,6 +44,7 @@ static void answered(struct job *job)
 		s->reply = (struct buffer){ 0 };
 		metrics_count(METRIC_SEARCHES, 1);
 		metrics_count(METRIC_PROBES, s->rows);
+		job->timed = true;
 		metrics_latency(METRIC_SEARCH_NS, now_ns() - request->begun_ns);
 		metrics_latency(METRIC_SEARCH_WAIT_NS, (uint64_t)((s->facts.seconds - s->facts.seconds_scan) * 1e9));
 	}
@@ -65,6 +66,7 @@ static void look_up_attributes(struct keeper_op *op, struct keeper *keeper)
 static void found(struct job *job)
 {
 	struct search *s = CONTAINER(job, struct search, job);
+	int err;
 
 	job->done = answered;
 	if (job->server->stopping)
@@ -75,8 +77,9 @@ static void found(struct job *job)
 	}
 	job->op.kind = KEEPER_READ;
 	job->op.read = look_up_attributes;
-	s->err = keeper_submit(job->keeper, &job->op);
-	if (s->err) {
+	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
+	if (err) {
+		s->err = err;
 		snprintf(s->message, sizeof(s->message), "too many operations of this gallery wait");
 		search_end(s);
 	}
@@ -146,43 +149,6 @@ static void submit(struct search *s)
 		job_back(&s->job);
 }
 
-/* The keeper's thread: what the filter selects, of the state that the search will see. */
-static void select_and_submit(struct keeper_op *op, struct keeper *keeper)
-{
-	struct search *s = CONTAINER(op, struct search, job.op);
-	struct attributes *attributes = keeper_attributes(keeper);
-	struct lineup_gallery_state state;
-
-	lineup_gallery_now(keeper_gallery(keeper), &state);
-	s->err = attributes ? attributes_select(attributes, s->filter, s->filter_text->data, s->filter_text->size, state.subject_numbers,
-						&s->bitmap) : -EIO;
-	if (s->err) {
-		job_back(&s->job);
-		return;
-	}
-	s->query.subjects = s->bitmap;
-	s->query.subjects_numbers = state.subject_numbers;
-	submit(s);
-}
-
-static void go(struct search *s)
-{
-	struct job *job = &s->job;
-
-	job->done = answered;
-	if (!s->filter) {
-		submit(s);
-		return;
-	}
-	job->op.kind = KEEPER_SEARCH;
-	job->op.read = select_and_submit;
-	s->err = keeper_submit(job->keeper, &job->op);
-	if (s->err) {
-		snprintf(s->message, sizeof(s->message), "too many operations of this gallery wait");
-		search_end(s);
-	}
-}
-
 struct templates {
 	struct search *search;
 	uint32_t dim;
@@ -212,57 +178,74 @@ static int take_template(void *arg, const struct lineup_template *t)
 	return 0;
 }
 
-/* A thread of the helper. */
-static void find_element(struct task *task)
+static int find_element(struct search *s, struct keeper *keeper)
 {
-	struct search *s = CONTAINER(task, struct search, job.help);
-	struct keeper *keeper = s->job.keeper;
 	struct templates all = { .search = s, .dim = keeper_info(keeper)->dim };
+	int err;
 
 	message_catch(s->message);
-	s->err = lineup_gallery_subject(keeper_gallery(keeper), s->element, take_template, &all);
+	err = lineup_gallery_subject(keeper_gallery(keeper), s->element, take_template, &all);
 	message_catch(NULL);
-	if (s->err == -ENOENT) {
-		s->err = -EINVAL;
+	if (err == -ENOENT) {
+		err = -EINVAL;
 		snprintf(s->message, sizeof(s->message), "element not found in set");
-	} else if (s->err == -E2BIG) {
+	} else if (err == -E2BIG) {
 		snprintf(s->message, sizeof(s->message), "the element has more than %d templates", SEARCH_TEMPLATES_MAX);
 	}
 	s->query.probes = (struct lineup_matrix){ .data = all.vectors, .rows = all.count, .dim = all.dim, .dtype = LINEUP_FLOAT32 };
-	job_back(&s->job);
+	return err;
 }
 
-static void element_found(struct job *job)
+static int select_subjects(struct search *s, struct keeper *keeper)
 {
-	struct search *s = CONTAINER(job, struct search, job);
+	struct attributes *attributes = keeper_attributes(keeper);
+	struct lineup_gallery_state state;
 
-	if (job->server->stopping)
-		s->err = -ECANCELED;
+	if (!attributes)
+		return -EIO;
+	lineup_gallery_now(keeper_gallery(keeper), &state);
+	s->query.subjects_numbers = state.subject_numbers;
+	return attributes_select(attributes, s->filter, s->filter_text->data, s->filter_text->size, state.subject_numbers, &s->bitmap);
+}
+
+/* The keeper's thread, where nothing changes between what is looked up here and the state that the search sees. */
+static void look_up_and_submit(struct keeper_op *op, struct keeper *keeper)
+{
+	struct search *s = CONTAINER(op, struct search, job.op);
+
+	if (s->element)
+		s->err = find_element(s, keeper);
+	if (!s->err && s->filter)
+		s->err = select_subjects(s, keeper);
+	s->query.subjects = s->bitmap;
 	if (s->err)
-		search_end(s);
+		job_back(&s->job);
 	else
-		go(s);
+		submit(s);
 }
 
 void search_start(struct search *s)
 {
 	struct client_info info;
 	struct job *job = &s->job;
+	int err;
 
 	client_info(job->request->client, &info);
 	s->query.client = info.id;
 	s->query.wait_ms_max = job->server->config->deadline_ms;
 	s->version = job->request->version;
 	list_add(s);
-	if (!s->element) {
-		go(s);
+	job->done = answered;
+	if (!s->filter && !s->element) {
+		submit(s);
 		return;
 	}
-	job->done = element_found;
-	job->help.run = find_element;
-	s->err = helper_submit(job->server->helper, &job->help);
-	if (s->err) {
-		snprintf(s->message, sizeof(s->message), "too many requests wait");
+	job->op.kind = KEEPER_SEARCH;
+	job->op.read = look_up_and_submit;
+	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
+	if (err) {
+		s->err = err;
+		snprintf(s->message, sizeof(s->message), "too many operations of this gallery wait");
 		search_end(s);
 	}
 }

@@ -7,7 +7,6 @@
 #include "helper.h"
 
 struct search;
-struct auth;
 struct old_config;
 struct stats;
 
@@ -23,7 +22,7 @@ struct server {
 	struct galleries *galleries;
 	struct helper *helper;
 	struct search *searches;   /* under way, for those whose client is gone */
-	struct auth *auths;        /* under way */
+	uint32_t auths;            /* under way */
 	struct http *http;
 	struct stats *stats;       /* server_stats.c */
 	uint64_t started_ns;

@@ -171,24 +171,27 @@ static int copy_round(struct seal *s, uint64_t end)
 	uint64_t left = (end - s->copied) * LINEUP_FRAME_BYTES, copied = s->copied;
 	size_t size = left < ROUND_BYTES_MAX ? left : ROUND_BYTES_MAX;
 	uint8_t *old = malloc(size + 1);
+	char name[LINEUP_GALLERY_NAME_BYTES];
 	int err;
 
+	lineup_files_name(name, "journal", s->taken.manifest.head.journal);
 	s->data = calloc(1, size + 1);
 	s->size = 0;
 	err = old && s->data ? lineup_io_read(g->ctx, s->old_journal, old, size, s->copied * LINEUP_FRAME_BYTES) : -ENOMEM;
 	if (err)
-		lineup_fault_set(fault, err, "its journal cannot be copied: %s", strerror(-err));
+		lineup_fault_io(fault, err, name, "read");
 	if (!err)
 		err = lineup_journal_part(old, size, s->copied, &s->taken.manifest.head, next->sequence, next->shape.record_bytes,
 					  copy_record, s, &copied, fault);
 	if (!err && copied == s->copied)
-		err = lineup_fault_set(fault, -EBADMSG, "its journal cannot be copied: a record does not end");
+		err = lineup_fault_set(fault, -EBADMSG, "%s: a record does not end", name);
 	if (!err) {
+		lineup_files_name(name, "journal", next->manifest.head.journal);
 		err = lineup_io_write(g->ctx, s->journal, s->data, s->size, next->journal.frames * LINEUP_FRAME_BYTES);
 		if (!err)
 			err = g->ctx->io->fdatasync(g->ctx->io_arg, s->journal);
 		if (err)
-			lineup_fault_set(fault, err, "the new journal cannot be written: %s", strerror(-err));
+			lineup_fault_io(fault, err, name, "write");
 	}
 	if (!err) {
 		next->journal.frames += s->size / LINEUP_FRAME_BYTES;
