@@ -126,7 +126,7 @@ static void auth_start(struct server *server, struct request *request, const str
 	a->secret_bytes = secret->size;
 	a->job.done = auth_done;
 	server->auths++;
-	request_pending(request, REQUEST_AUTH);
+	request_pending(request, REQUEST_ALONE);
 	a->job.help.run = auth_run;
 	err = helper_submit(server->helper, &a->job.help); /* the helper's from here on, if it is 0 */
 	if (err) {
