@@ -216,6 +216,9 @@ class _Search:
         for op in ops:
             if op.end is not None and op.sequence is not None:
                 (self.made if op.changes else self.seen).setdefault(op.sequence, []).append(op)
+        self.before = {op.after for op in ops}
+        self.last = None        # the operation whose reply is the last event of all, if it tells the whole state: how that is, element by element
+        self.goal = ()
         self.future = math.inf  # the least sequence number that a search yet to begin will see
         self.configurations = {(tuple(state), sequence, 0)}
         self.pending = {}  # op -> its bit
@@ -259,8 +262,31 @@ class _Search:
             self.judged[key] = all(read.agrees(state) for read in self.seen.get(sequence, ()))
         return self.judged[key]
 
+    def aim(self, ops, state):
+        """Remembers what the history ends with. Each version was written to one element by one operation."""
+        op = max((o for o in ops if o.end is not None), key=lambda o: o.end, default=None)
+        if not isinstance(op, Search) or len(op.result) >= op.k or any(o.begin > op.begin for o in ops):
+            return
+        of = {version: (element, None) for element, version in enumerate(state) if version}
+        for other in ops:
+            of.update((version, (element, other)) for element, version in getattr(other, "puts", ()))
+        goal = [(0, None)] * len(state)
+        for version in op.result:
+            element, writer = of.get(version, (None, None))
+            if element is None:
+                return  # which nobody wrote: no configuration will agree
+            goal[element] = version, writer
+        self.last, self.goal = op, [(e, version, writer) for e, (version, writer) in enumerate(goal) if version]
+
+    def hopeless(self, state, done):
+        """Whether an element has lost the version that it has in the end, which is written once only."""
+        for element, version, writer in self.goal:
+            if state[element] != version and (writer not in self.pending or done & self.pending[writer]):
+                return True
+        return False
+
     def lead(self, op):
-        """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them."""
+        """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them. Of the last operation one will do."""
         bit = self.pending[op]
         reads = [(o, b) for o, b in self.pending.items() if not o.changes]
         writes = [(o, b) for o, b in self.pending.items() if o.changes]
@@ -276,6 +302,10 @@ class _Search:
             state, sequence, done = configuration
             if done & bit:
                 left.add((state, sequence, done & ~bit))
+                if op is self.last:
+                    break
+                continue
+            if op is self.last and self.hopeless(state, done):
                 continue
             # Beyond what a search under way saw nothing can follow.
             most = next((number for number, its in ends if not done & its), math.inf)
@@ -283,8 +313,8 @@ class _Search:
                 if done & its or not self.ready(other, done):
                     continue
                 after = other.step(state, sequence)
-                if other.end is None and after == (state, sequence):
-                    continue  # without a reply, and without effect: as well never
+                if other.end is None and after == (state, sequence) and other not in self.before:
+                    continue  # without a reply, without effect, and nothing waits for it: as well never
                 if after and (after[1] == sequence or (after[1] <= most and self.possible(other, *after))):
                     stack.append(self.settle((after[0], after[1], done | its), reads))
         self.seen_most = max(self.seen_most, len(visited))
@@ -327,6 +357,7 @@ def check(ops, state, sequence, most=400000):
             if not op.changes and op.end is not None and op.sequence is not None:
                 least = min(least, op.sequence)
     search = _Search(ops, state, sequence, most)
+    search.aim(ops, state)
     for _, kind, _, op in events:
         if kind == BEGIN:
             search.future = future[op]
