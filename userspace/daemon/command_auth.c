@@ -78,6 +78,9 @@ static void auth_done(struct job *job)
 	struct request *request = job->request;
 
 	job->server->auths--;
+	if (!a->err && a->access != job->server->access && access_renew(job->server->access, &a->session))
+		a->err = -EACCES; /* a reload came meanwhile, and there is no such user any more */
+	access_put(a->access);
 	if (a->err == -EACCES) {
 		session_end(&a->session);
 		metrics_count(METRIC_AUTH_FAILED, 1);
