@@ -199,7 +199,7 @@ has_vulkan()
 # Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash* test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
@@ -829,7 +829,7 @@ integration_tests_under_asan_and_ubsan()
 # addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"
+	local threaded="test_search* test_stream* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"

@@ -78,6 +78,9 @@ static void auth_done(struct job *job)
 	struct request *request = job->request;
 
 	job->server->auths--;
+	if (!a->err && a->access != job->server->access && access_renew(job->server->access, &a->session))
+		a->err = -EACCES; /* a reload came meanwhile, and there is no such user any more */
+	access_put(a->access);
 	if (a->err == -EACCES) {
 		session_end(&a->session);
 		metrics_count(METRIC_AUTH_FAILED, 1);
@@ -135,6 +138,15 @@ static void auth_start(struct server *server, struct request *request, const str
 	}
 }
 
+/* Whether there is a user called default, who has a secret. */
+static bool default_user(const struct config *config)
+{
+	for (uint32_t i = 0; i < config->users; i++)
+		if (!strcmp(config->user[i].name, "default") && config->user[i].secret_file[0])
+			return true;
+	return false;
+}
+
 void command_auth(struct server *server, struct request *request)
 {
 	const struct auth asked = { .hello = false };
@@ -142,6 +154,13 @@ void command_auth(struct server *server, struct request *request)
 
 	if (request->arguments > 3) {
 		request_error(request, METRIC_ERROR_INVALID, "ERR syntax error");
+		request_end(request);
+		return;
+	}
+	if (request->arguments == 2 && !default_user(server->config)) {
+		metrics_count(METRIC_AUTH_FAILED, 1);
+		request_error(request, METRIC_ERROR_DENIED, "ERR AUTH <password> called without any password configured for the default user. "
+			      "Are you sure your configuration is correct?");
 		request_end(request);
 		return;
 	}
