@@ -7,7 +7,10 @@
 # The search goes through the calls and replies in the order of time. A configuration is (elements, sequence number, operations under way that have taken effect). When a
 # reply comes, every configuration in which its operation has not taken effect yet is led on by operations that are under way until it has; what cannot be led there is dropped.
 # A history of which no configuration is left is not linearizable. An operation that only reads takes effect as soon as a configuration agrees with its reply: it changes nothing,
-# so waiting gains nothing. An operation without a reply may take effect until it expires (a restart of the daemon), or never.
+# so waiting gains nothing. What replies say of sequence numbers is used ahead: a configuration that contradicts a later reply is not followed. An operation without a reply may take effect until it expires (a restart of the daemon), or never.
+
+
+import math
 
 
 class TooComplex(Exception):
@@ -207,7 +210,16 @@ BEGIN, END, EXPIRE = 0, 1, 2
 
 
 class _Search:
-    def __init__(self, state, sequence, most):
+    def __init__(self, ops, state, sequence, most):
+        # What is known of a sequence number: the operation that made it, and the searches that saw it. There is one state to each, so this holds at any time.
+        self.made, self.seen, self.judged = {}, {}, {}
+        for op in ops:
+            if op.end is not None and op.sequence is not None:
+                (self.made if op.changes else self.seen).setdefault(op.sequence, []).append(op)
+        self.before = {op.after for op in ops}
+        self.last = None        # the operation whose reply is the last event of all, if it tells the whole state: how that is, element by element
+        self.goal = ()
+        self.future = math.inf  # the least sequence number that a search yet to begin will see
         self.configurations = {(tuple(state), sequence, 0)}
         self.pending = {}  # op -> its bit
         self.free = []
@@ -241,11 +253,44 @@ class _Search:
         if not op.changes:
             self.configurations = {self.settle(c, [(op, bit)]) for c in self.configurations}
 
+    def possible(self, op, state, sequence):
+        """Whether @op may have made this state of that number, by all that is known of it."""
+        if sequence > self.future or any(other is not op for other in self.made.get(sequence, ())):
+            return False
+        key = (state, sequence)
+        if key not in self.judged:
+            self.judged[key] = all(read.agrees(state) for read in self.seen.get(sequence, ()))
+        return self.judged[key]
+
+    def aim(self, ops, state):
+        """Remembers what the history ends with. Each version was written to one element by one operation."""
+        op = max((o for o in ops if o.end is not None), key=lambda o: o.end, default=None)
+        if not isinstance(op, Search) or len(op.result) >= op.k or any(o.begin > op.begin for o in ops):
+            return
+        of = {version: (element, None) for element, version in enumerate(state) if version}
+        for other in ops:
+            of.update((version, (element, other)) for element, version in getattr(other, "puts", ()))
+        goal = [(0, None)] * len(state)
+        for version in op.result:
+            element, writer = of.get(version, (None, None))
+            if element is None:
+                return  # which nobody wrote: no configuration will agree
+            goal[element] = version, writer
+        self.last, self.goal = op, [(e, version, writer) for e, (version, writer) in enumerate(goal) if version]
+
+    def hopeless(self, state, done):
+        """Whether an element has lost the version that it has in the end, which is written once only."""
+        for element, version, writer in self.goal:
+            if state[element] != version and (writer not in self.pending or done & self.pending[writer]):
+                return True
+        return False
+
     def lead(self, op):
-        """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them."""
+        """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them. Of the last operation one will do."""
         bit = self.pending[op]
         reads = [(o, b) for o, b in self.pending.items() if not o.changes]
         writes = [(o, b) for o, b in self.pending.items() if o.changes]
+        ends = sorted((o.sequence, b) for o, b in reads if o.sequence is not None and o.end is not None)
         left, visited, stack = set(), set(), list(self.configurations)
         while stack:
             configuration = stack.pop()
@@ -257,12 +302,20 @@ class _Search:
             state, sequence, done = configuration
             if done & bit:
                 left.add((state, sequence, done & ~bit))
+                if op is self.last:
+                    break
                 continue
+            if op is self.last and self.hopeless(state, done):
+                continue
+            # Beyond what a search under way saw nothing can follow.
+            most = next((number for number, its in ends if not done & its), math.inf)
             for other, its in writes:
                 if done & its or not self.ready(other, done):
                     continue
                 after = other.step(state, sequence)
-                if after:
+                if other.end is None and after == (state, sequence) and other not in self.before:
+                    continue  # without a reply, without effect, and nothing waits for it: as well never
+                if after and (after[1] == sequence or (after[1] <= most and self.possible(other, *after))):
                     stack.append(self.settle((after[0], after[1], done | its), reads))
         self.seen_most = max(self.seen_most, len(visited))
         return left
@@ -296,9 +349,18 @@ def check(ops, state, sequence, most=400000):
         elif op.expires is not None:
             events.append((op.expires, EXPIRE, place, op))
     events.sort(key=lambda event: event[:3])
-    search = _Search(state, sequence, most)
+    least = math.inf
+    future = {}
+    for _, kind, _, op in reversed(events):
+        if kind == BEGIN:
+            future[op] = least
+            if not op.changes and op.end is not None and op.sequence is not None:
+                least = min(least, op.sequence)
+    search = _Search(ops, state, sequence, most)
+    search.aim(ops, state)
     for _, kind, _, op in events:
         if kind == BEGIN:
+            search.future = future[op]
             search.begin(op)
         elif kind == EXPIRE:
             search.expire(op)

@@ -10,7 +10,13 @@
 struct client;
 struct clients; /* all of them, their listeners and limits */
 
-enum request_pending { REQUEST_READ, REQUEST_WRITE, REQUEST_AUTH, REQUEST_PENDINGS };
+/* What a request under way is, as far as it matters to those behind it. */
+enum request_pending {
+	REQUEST_WRITE,  /* a change: reads behind it must see it */
+	REQUEST_QUEUED, /* a read in the keeper's queue, which has not taken its state yet: reads behind it must not take an older one */
+	REQUEST_ALONE,  /* whatever is behind it waits */
+	REQUEST_PENDINGS,
+};
 
 /*
  * One request under way, made by the client stage and handed to clients_setup.dispatch. Its arguments stay where they are, in memory that is erased afterwards, until request_end.
@@ -38,8 +44,8 @@ void request_end(struct request *request);
 /* Whether nobody waits for the reply any more. */
 bool request_gone(const struct request *request);
 /*
- * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back: a search behind a write, which it must see; a write
- * behind a read that has not taken its state yet. Requests behind one that is held wait, too: a client's requests are dispatched in their order, always.
+ * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back. Requests behind one that is held wait, too: a client's
+ * requests are dispatched in their order, always.
  */
 void request_pending(struct request *request, enum request_pending as);
 /* How many requests of @client are marked so. */

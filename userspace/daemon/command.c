@@ -39,8 +39,8 @@ const struct command commands[] = {
 	{ "VADD", -5, WRITE, COMMAND_WRITE, 1, command_vadd, "Adds an element, or replaces it" },
 	{ "VREM", 3, WRITE, COMMAND_WRITE, 1, command_vrem, "Removes an element" },
 	{ "VSETATTR", 4, WRITE, COMMAND_WRITE, 1, command_vsetattr, "Sets or removes an element's attributes" },
-	{ "VGETATTR", 3, READ, COMMAND_SEARCH, 1, command_vgetattr, "An element's attributes" },
-	{ "VSIM", -4, READ, COMMAND_SEARCH, 1, command_vsim, "The elements most like a vector or an element, exactly" },
+	{ "VGETATTR", 3, READ, COMMAND_SEARCH | COMMAND_QUEUED, 1, command_vgetattr, "An element's attributes" },
+	{ "VSIM", -4, READ, COMMAND_SEARCH | COMMAND_QUEUED, 1, command_vsim, "The elements most like a vector or an element, exactly" },
 	{ "VCARD", 2, LOOK, COMMAND_SEARCH | COMMAND_FAST, 1, command_vcard, "How many elements a gallery has" },
 	{ "VDIM", 2, LOOK, COMMAND_FAST, 1, command_vdim, "A gallery's dimension" },
 	{ "VINFO", 2, LOOK, COMMAND_SEARCH | COMMAND_FAST, 1, command_vinfo, "What Redis tells of a vector set" },
@@ -48,12 +48,12 @@ const struct command commands[] = {
 	{ "VISMEMBER", 3, READ, COMMAND_SEARCH, 1, command_vismember, "Whether an element exists" },
 	{ "VRANDMEMBER", -2, READ, COMMAND_SEARCH, 1, command_vrandmember, "Elements picked at random" },
 	{ "VLINKS", -3, READ, COMMAND_FAST, 1, command_vlinks, "Refused: there is no graph" },
-	{ "LINEUP.SEARCH", -6, READ, COMMAND_SEARCH, 1, command_lineup_search, "Searches for a batch of probes" },
+	{ "LINEUP.SEARCH", -6, READ, COMMAND_SEARCH | COMMAND_QUEUED, 1, command_lineup_search, "Searches for a batch of probes" },
 	{ "LINEUP.VERIFY", -7, READ, COMMAND_SEARCH, 1, command_lineup_verify, "Compares probes with one subject" },
 	{ "LINEUP.ENROL", -6, WRITE, COMMAND_WRITE, 1, command_lineup_enrol, "Enrols a batch of templates as one operation" },
 	{ "LINEUP.DELETE", -4, WRITE, COMMAND_WRITE, 1, command_lineup_delete, "Deletes a subject or a template" },
-	{ "LINEUP.LISTS", 2, LOOK, COMMAND_SEARCH, 1, command_lineup_lists, "The names of a gallery's lists" },
-	{ "LINEUP.INFO", 2, LOOK, COMMAND_SEARCH, 1, command_lineup_info, "What a gallery is and holds" },
+	{ "LINEUP.LISTS", 2, LOOK, COMMAND_SEARCH | COMMAND_QUEUED, 1, command_lineup_lists, "The names of a gallery's lists" },
+	{ "LINEUP.INFO", 2, LOOK, COMMAND_SEARCH | COMMAND_QUEUED, 1, command_lineup_info, "What a gallery is and holds" },
 	{ "LINEUP.STATS", -1, AUDIT, 0, 0, command_lineup_stats, "Counters, rates and latencies" },
 	{ "LINEUP.CREATE", -4, ADMIN, COMMAND_WRITE, 0, command_lineup_create, "Creates a gallery" },
 	{ "LINEUP.ATTACH", 3, ADMIN, COMMAND_WRITE, 0, command_lineup_attach, "Serves a gallery that is on disk" },
@@ -162,14 +162,19 @@ void command_dispatch(void *arg, struct request *request)
 	request_end(request);
 }
 
+/*
+ * A client's requests take effect in their order, though they are carried out side by side: changes and queued reads go through one keeper, in order; searches take their
+ * state when they are dispatched, or in the keeper's queue, behind queued reads of their client.
+ */
 bool command_holds(void *arg, const struct request *request)
 {
 	const struct command *c = command_find(request->argument->data, request->argument->size);
+	const struct client *client = request->client;
 
 	(void)arg;
-
-	if (client_pending(request->client, REQUEST_AUTH))
+	if (client_pending(client, REQUEST_ALONE))
 		return true;
-	return c && ((c->flags & COMMAND_SEARCH && client_pending(request->client, REQUEST_WRITE)) ||
-		     (c->flags & COMMAND_WRITE && client_pending(request->client, REQUEST_READ)));
+	if (!c || !(c->flags & COMMAND_SEARCH))
+		return false;
+	return client_pending(client, REQUEST_WRITE) || (!(c->flags & COMMAND_QUEUED) && client_pending(client, REQUEST_QUEUED));
 }

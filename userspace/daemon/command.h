@@ -23,6 +23,7 @@ enum command_flags {
 	COMMAND_SEARCH = 1 << 1, /* reads: held back while writes of its client are under way */
 	COMMAND_FAST = 1 << 2,
 	COMMAND_NOAUTH = 1 << 3,
+	COMMAND_QUEUED = 1 << 4, /* a read that goes through the keeper's queue, or can */
 };
 
 extern const struct command commands[];

@@ -114,8 +114,11 @@ char *job_text(struct job *job, const char *data, size_t size)
 
 void job_keep(struct job *job)
 {
-	int err = keeper_submit(job->keeper, &job->op);
+	int err;
 
+	if (job->op.kind == KEEPER_READ)
+		request_pending(job->request, REQUEST_QUEUED);
+	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
 	if (err)
 		job_fail(job, err, "too many operations of this gallery wait");
 }
@@ -124,7 +127,7 @@ void job_help(struct job *job, void (*run)(struct task *task))
 {
 	int err;
 
-	request_pending(job->request, REQUEST_READ);
+	request_pending(job->request, REQUEST_ALONE);
 	job->help.run = run;
 	err = helper_submit(job->server->helper, &job->help);
 	if (err)

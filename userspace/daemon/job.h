@@ -40,7 +40,7 @@ void *job_alloc(struct job *job, size_t bytes);
 char *job_text(struct job *job, const char *data, size_t size); /* a NUL-terminated copy */
 /* To the keeper, the op's kind and fields set; job->done follows. Busy: the job fails and ends. Loop thread. */
 void job_keep(struct job *job);
-/* For reads: later writes of the client wait for it. To a thread of the helper, which calls @run with &job->help; it comes back by job_back. Busy: as above. */
+/* Later requests of the client wait for it. To a thread of the helper, which calls @run with &job->help; it comes back by job_back. Busy: as above. */
 void job_help(struct job *job, void (*run)(struct task *task));
 /* Any thread: job->done on the loop thread. */
 void job_back(struct job *job);

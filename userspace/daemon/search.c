@@ -236,10 +236,13 @@ void search_start(struct search *s)
 	s->version = job->request->version;
 	list_add(s);
 	job->done = answered;
-	if (!s->filter && !s->element) {
+	if (s->with_attributes)
+		request_pending(job->request, REQUEST_ALONE); /* they are looked up at the end */
+	if (!s->filter && !s->element && !client_pending(job->request->client, REQUEST_QUEUED)) {
 		submit(s);
 		return;
 	}
+	request_pending(job->request, REQUEST_QUEUED);
 	job->op.kind = KEEPER_SEARCH;
 	job->op.read = look_up_and_submit;
 	err = keeper_submit(job->keeper, &job->op); /* the keeper's from here on, if it is 0 */
