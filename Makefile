@@ -14,7 +14,7 @@
 #	V=1			show the commands
 #	DAEMON=auto | 1 | 0	with or without lineupd and the client of it; auto: with, if the libraries that they need are there
 #	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
-#	PREFIX=/usr/local LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
+#	PREFIX=/usr/local SBINDIR= LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DOCDIR= SYSTEMDDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
 #	BENCH_FLAGS=		options for `lineup bench` in `make bench`
 #	KVER=release KDIR=dir	the kernel for `make kmod`, by its release or by where its headers are (uname -r, /lib/modules/$(KVER)/build)
@@ -25,11 +25,14 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
 LIBDIR ?= $(PREFIX)/lib
 LIBEXECDIR ?= $(PREFIX)/libexec
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+DOCDIR ?= $(PREFIX)/share/doc/lineup
+SYSTEMDDIR ?= $(PREFIX)/lib
 FUZZ_SECONDS ?= 60
 BENCH_FLAGS ?=
 INSTALL ?= install
@@ -113,10 +116,14 @@ DAEMON_SRC := $(if $(DAEMON_ON),$(wildcard userspace/daemon/*.c))
 DAEMON_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(DAEMON_SRC))
 DAEMON_LIBS := -lgnutls -lmicrohttpd -linih -lsystemd -lseccomp -lsqlite3 -ljansson
 LINEUPD := $(if $(filter %/main.o,$(DAEMON_OBJ)),$(BUILD)/lineupd)
+UNIT_FILE := $(if $(LINEUPD),$(BUILD)/lineupd.service)
 
 LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
-CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
+# Without the daemon's libraries nothing talks to it.
+CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c $(notdir $(wildcard userspace/cli/load*.c userspace/cli/cmd_load.c userspace/cli/cmd_top.c)))
+CLI_SRC := $(filter-out $(if $(DAEMON_ON),%/remote_none.c,$(CLI_REMOTE)),$(wildcard userspace/cli/*.c)) $(if $(DAEMON_ON),userspace/daemon/histogram.c)
+CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CLI_SRC))
 # Tests of what is not built in are not built either.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
@@ -135,7 +142,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ_SRC))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(VULKAN_ON),,tests/bench/vulkan_%),$(wildcard tests/bench/*.c)))
 PEERS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard tests/bench/*.cpp))
-MAN := $(wildcard userspace/man/*.1 userspace/man/*.5)
+MAN := $(filter-out $(if $(LINEUPD),,%/lineupd.8 %/lineup.conf.5),$(wildcard userspace/man/*.1 userspace/man/*.5 userspace/man/*.8))
 COMPLETION := $(wildcard userspace/completion/lineup)
 
 STATIC := $(BUILD)/liblineup.a
@@ -153,7 +160,7 @@ Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
 endif
 
-all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(LINEUPD) $(EXTRACT)
+all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(LINEUPD) $(UNIT_FILE) $(EXTRACT)
 
 help:
 	@echo 'make           build the library and the program into $(BUILD)/'
@@ -312,6 +319,9 @@ PC := s|@LIBS_PRIVATE@|$(LIB_LIBS)|;s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;
 $(BUILD)/liblineup.pc: packaging/liblineup.pc.in FORCE
 	@mkdir -p $(@D); sed '$(PC)' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
+$(BUILD)/lineupd.service: userspace/systemd/lineupd.service.in FORCE
+	@mkdir -p $(@D); sed 's|@SBINDIR@|$(SBINDIR)|' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
 $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 	@rm -f $@
 	$(call SAY,AR,$@)$(AR) rcs $@ $^
@@ -357,9 +367,12 @@ $(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
 PUBLIC := lineup.h lineup-extractor.h lineup-inband.h
 INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(PUBLIC)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
-	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
+	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup \
+	$(if $(LINEUPD),$(SBINDIR)/lineupd $(addprefix $(SYSTEMDDIR)/,$(DAEMON_SYSTEM)) $(addprefix $(DOCDIR)/examples/,$(DAEMON_EXAMPLES)))
+DAEMON_SYSTEM := systemd/system/lineupd.service systemd/system/lineupd.socket sysusers.d/lineupd.conf tmpfiles.d/lineupd.conf
+DAEMON_EXAMPLES := lineup.conf gpu.conf
 
-install: all
+install: all $(if $(LINEUPD),install-daemon)
 	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
 	$(Q)$(INSTALL) -m 755 $(BUILD)/lineup '$(DESTDIR)$(BINDIR)/lineup'
 	$(Q)set -e; for h in $(PUBLIC); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
@@ -372,6 +385,15 @@ install: all
 	$(Q)set -e; for m in $(MAN); do $(INSTALL) -m 644 $$m '$(DESTDIR)$(MANDIR)'/man$${m##*.}/; done
 	$(Q)$(INSTALL) -m 644 $(COMPLETION) '$(DESTDIR)$(COMPLETIONDIR)/lineup'
 	$(Q)[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+# The service is not started, and /etc is left alone: lineupd(8) says what to do next.
+install-daemon: all
+	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
+	$(Q)$(INSTALL) -m 755 $(LINEUPD) '$(DESTDIR)$(SBINDIR)/lineupd'
+	$(Q)$(INSTALL) -m 644 $(BUILD)/lineupd.service userspace/systemd/lineupd.socket '$(DESTDIR)$(SYSTEMDDIR)/systemd/system/'
+	$(Q)$(INSTALL) -m 644 userspace/systemd/lineupd.sysusers '$(DESTDIR)$(SYSTEMDDIR)/sysusers.d/lineupd.conf'
+	$(Q)$(INSTALL) -m 644 userspace/systemd/lineupd.tmpfiles '$(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/lineupd.conf'
+	$(Q)$(INSTALL) -m 644 $(addprefix userspace/systemd/,$(DAEMON_EXAMPLES)) '$(DESTDIR)$(DOCDIR)/examples/'
 
 uninstall:
 	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
@@ -431,5 +453,5 @@ clean:
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan print-daemon install uninstall clean FORCE \
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan print-daemon install install-daemon uninstall clean FORCE \
 	kmod kmod-files kmod-install kmod-dkms kmod-uninstall check-kdebug

@@ -37,6 +37,7 @@ stages="
 	matrix_modules_are_those_that_were_read
 	the_matrix_rewriter_refuses_what_it_does_not_know
 	install_and_uninstall_leave_nothing_behind
+	the_service_is_confined
 	a_consumer_links_shared_and_static
 	kernel_module_builds_without_warnings
 	kernel_module_has_the_kernels_style
@@ -198,7 +199,7 @@ has_vulkan()
 # Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash* test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
@@ -313,7 +314,7 @@ shellcheck_finds_nothing()
 
 manual_pages_are_well_formed()
 {
-	mandoc -T lint -W warning userspace/man/*.[15]
+	mandoc -T lint -W warning userspace/man/*.[158]
 }
 
 # Lists what is longer than style asks; fails where it is far longer, which nobody would defend.
@@ -576,11 +577,36 @@ install_and_uninstall_leave_nothing_behind()
 		share/man/man5/lineup-gallery.5 share/bash-completion/completions/lineup; do
 		[ -s "$dir/usr/$file" ]
 	done
+	if has_daemon; then
+		for file in sbin/lineupd lib/systemd/system/lineupd.socket lib/sysusers.d/lineupd.conf lib/tmpfiles.d/lineupd.conf share/doc/lineup/examples/lineup.conf \
+			share/man/man8/lineupd.8 share/man/man5/lineup.conf.5; do
+			[ -s "$dir/usr/$file" ]
+		done
+		grep -x 'ExecStart=/usr/sbin/lineupd --config /etc/lineup/lineup.conf' "$dir/usr/lib/systemd/system/lineupd.service"
+	fi
 	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr uninstall
 	(cd "$dir" && find . -type f -o -type l) >"$dir.left"
 	cat "$dir.left"
 	[ ! -s "$dir.left" ]
 	rm -rf "$dir" "$dir.left"
+}
+
+# The units as they are installed: correct, and with an exposure of at most 1.5 of 10.
+the_service_is_confined()
+{
+	local dir=$out/units
+
+	has_daemon || skip "this build has no daemon"
+	systemd-analyze security --help 2>/dev/null | grep -q -e --offline || skip "no systemd-analyze here that reviews units offline (Debian: systemd)"
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	make -s BUILD="$dir/build" SBINDIR=/bin "$dir/build/lineupd.service"
+	# A program that there is stands for the one that is not installed here, nor are its pages.
+	sed 's|/bin/lineupd|/bin/true|; /^Documentation=/d' "$dir/build/lineupd.service" >"$dir/lineupd.service"
+	sed '/^Documentation=/d' userspace/systemd/lineupd.socket >"$dir/lineupd.socket"
+	systemd-analyze verify "$dir/lineupd.service" "$dir/lineupd.socket"
+	systemd-analyze security --no-pager --offline=true --threshold=15 "$dir/lineupd.service"
+	systemd-analyze security --no-pager --offline=true "$dir/lineupd.service" | grep 'Overall exposure'
 }
 
 a_consumer_links_shared_and_static()
@@ -803,7 +829,7 @@ integration_tests_under_asan_and_ubsan()
 # addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"
+	local threaded="test_search* test_stream* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"

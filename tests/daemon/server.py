@@ -223,7 +223,7 @@ def tcp_on_loopback_works_and_needs_a_user(directory):
     daemon = bed.Daemon(directory, tcp=port)
     bed.started.append(daemon)
     said = subprocess.run([bed.LINEUPD, "--config", daemon.config_path], capture_output=True, text=True, timeout=60 * bed.PATIENCE, check=False)
-    assert said.returncode == 1 and "tcp:127.0.0.1:%d" % port in said.stderr, said
+    assert said.returncode == 2 and "tcp:127.0.0.1:%d" % port in said.stderr, said
     secret = os.path.join(directory, "secret")
     line = subprocess.run([bed.LINEUPD, "--hash-secret"], input="opensesame\n", capture_output=True, text=True, check=True).stdout
     with open(secret, "w") as f:

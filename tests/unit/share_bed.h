@@ -15,6 +15,8 @@ struct asked {
 	uint64_t first;                /* of them: rows first .. first + query.probes.rows - 1 */
 	uint64_t ticket;
 	uint8_t *subjects;             /* bitmap, owned */
+	char (*allowed)[LINEUP_SUBJECT_BYTES_MAX + 1]; /* the names that it lets through, ascending; owned */
+	uint32_t allowed_count;
 	/* Set by done. */
 	atomic_bool ended;
 	atomic_uint calls;

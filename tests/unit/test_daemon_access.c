@@ -277,6 +277,30 @@ static void a_session_outlives_what_knew_it(void **state)
 	session_end(&session);
 }
 
+static void after_a_reload_a_session_has_the_rights_of_now(void **state)
+{
+	struct access *before = made("[user a]\nuid = 1\nroles = searcher admin\n[user b]\nuid = 2\nroles = admin\n");
+	struct access *after = made("[user c]\nuid = 3\nroles = admin\n[user a]\nuid = 4\nroles = auditor\n");
+	struct session a = { 0 }, b = { 0 }, nobody = { 0 };
+
+	(void)state;
+	assert_int_equal(access_peer(before, 1, &a), 0);
+	assert_int_equal(access_peer(before, 2, &b), 0);
+	assert_int_equal(access_renew(after, &a), 0);
+	assert_string_equal(a.name, "a");
+	assert_true(access_allows(&a, ACCESS_AUDITOR, NULL));
+	assert_false(access_allows(&a, ACCESS_SEARCHER | ACCESS_ADMIN, NULL));
+	assert_int_equal(access_renew(after, &b), -EACCES);
+	assert_false(b.known);
+	assert_null(b.access);
+	assert_int_equal(access_renew(after, &nobody), -EACCES);
+	access_put(access_get(after));
+	access_put(before);
+	access_put(after);
+	assert_true(access_allows(&a, ACCESS_AUDITOR, NULL));
+	session_end(&a);
+}
+
 static void files_that_others_can_read_are_refused(void **state)
 {
 	char text[400];
@@ -425,6 +449,7 @@ int main(void)
 		cmocka_unit_test(roles_that_are_none_are_refused),
 		cmocka_unit_test(a_secret_is_known_by_its_hash),
 		cmocka_unit_test(a_session_outlives_what_knew_it),
+		cmocka_unit_test(after_a_reload_a_session_has_the_rights_of_now),
 		cmocka_unit_test(files_that_others_can_read_are_refused),
 		cmocka_unit_test(what_is_no_hash_of_ours_is_refused_and_not_shown),
 		cmocka_unit_test(certificates_are_known_by_digest_first_then_by_name),

@@ -154,6 +154,29 @@ static void a_protocol_error_is_told_then_the_connection_closes(void **state)
 	bed_close(&bed);
 }
 
+/* Guards the bound on what is received, and dropped, of a client that has been told why it is closed. */
+static void who_goes_on_sending_after_a_protocol_error_is_cut_off(void **state)
+{
+	static char noise[65536];
+	struct bed bed;
+	size_t sent = 0;
+	ssize_t n = 0;
+	int fd;
+
+	bed_open(&bed, is_single(state), NULL);
+	fd = bed_connect(&bed);
+	bed_say(&bed, fd, "*x\r\n");
+	while (sent < 64 << 20 && (n >= 0 || errno == EAGAIN)) {
+		n = send(fd, noise, sizeof(noise), MSG_NOSIGNAL);
+		sent += n > 0 ? (size_t)n : 0;
+		bed_turn(&bed);
+	}
+	assert_int_equal(n, -1);
+	assert_true(sent < 8 << 20);
+	close(fd);
+	bed_close(&bed);
+}
+
 static void quit_answers_and_closes(void **state)
 {
 	struct bed bed;
@@ -628,6 +651,7 @@ int main(void)
 		BOTH(a_search_waits_for_the_writes_before_it),
 		BOTH(a_held_search_of_a_closed_client_is_never_dispatched),
 		BOTH(a_protocol_error_is_told_then_the_connection_closes),
+		BOTH(who_goes_on_sending_after_a_protocol_error_is_cut_off),
 		BOTH(quit_answers_and_closes),
 		BOTH(a_half_closed_client_gets_its_replies),
 		BOTH(a_pipeline_is_bounded),

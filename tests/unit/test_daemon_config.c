@@ -77,6 +77,7 @@ static void every_kind_of_value_is_read(void **state)
 	      "[gallery a-name-that-is-longer-than-the-forty-nine-bytes-libinih-keeps-of-a-heading]\npath = /srv/x",
 	      &c);
 	assert_int_equal(c.listens, 3);
+	assert_false(c.listens_default);
 	assert_string_equal(c.listen[0].address, "unix:/run/a.sock");
 	assert_string_equal(c.listen[1].address, "tcp:127.0.0.1:6379");
 	assert_string_equal(c.listen[2].address, "tls:[2001:db8::1]:6380");
@@ -284,6 +285,7 @@ static void without_a_listener_there_is_the_unix_socket(void **state)
 	taken("", &c);
 	assert_int_equal(c.listens, 1);
 	assert_string_equal(c.listen[0].address, "unix:/run/lineup/lineup.sock");
+	assert_true(c.listens_default);
 	unsetenv("RUNTIME_DIRECTORY");
 	taken("", &c);
 	assert_string_equal(c.listen[0].address, "unix:/run/user/1000/lineup.sock");
@@ -442,6 +444,41 @@ static void the_manual_page_has_the_same_keys_and_facts(void **state)
 	assert_int_equal(told, config_key_count);
 }
 
+/* ---- the example ---- */
+
+/* It is taken as it is, and what it shows in comments is the default. */
+static void the_example_is_taken_and_shows_defaults(void **state)
+{
+	FILE *example = fopen("userspace/systemd/lineup.conf", "r");
+	char line[256], heading[64] = "", name[64], shown[128];
+	uint32_t compared = 0;
+	struct config c;
+
+	(void)state;
+	config_init(&c);
+	if (config_read("userspace/systemd/lineup.conf", &c, message) || config_check(&c, message))
+		fail_msg("%s", message);
+	config_fini(&c);
+	assert_non_null(example);
+	while (fgets(line, sizeof(line), example)) {
+		if (sscanf(line, "[%60[a-z]]", heading) == 1 || sscanf(line, "#[%60[a-z ]", heading) == 1)
+			continue;
+		if (sscanf(line, "#%60[a-z_0-9] = %120[^\n]", name, shown) != 2 || !strcmp(name, "listen"))
+			continue;
+		for (uint32_t i = 0; i <= CONFIG_ENROL; i++) {
+			const struct config_key *key = config_key_find(i, name);
+
+			if (strcmp(config_section_names[i], heading))
+				continue;
+			assert_non_null(key);
+			assert_string_equal(shown, key->fallback);
+			compared++;
+		}
+	}
+	fclose(example);
+	assert_true(compared >= 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -467,6 +504,7 @@ int main(void)
 		cmocka_unit_test(metrics_are_for_loopback_only),
 		cmocka_unit_test(the_same_twice_is_refused),
 		cmocka_unit_test(the_manual_page_has_the_same_keys_and_facts),
+		cmocka_unit_test(the_example_is_taken_and_shows_defaults),
 	};
 
 	setenv("RUNTIME_DIRECTORY", "/run/lineup", 1);

@@ -241,6 +241,45 @@ static void a_gallery_that_refuses_changes_is_not_healthy(void **state)
 	metrics_drop_gallery("staff");
 }
 
+/* lineupd(8) has a paragraph for each metric, with the words that Prometheus is told. */
+static void the_manual_page_tells_every_metric(void **state)
+{
+	struct metrics_gallery g = gallery("staff");
+	FILE *page = fopen("userspace/man/lineupd.8", "r");
+	static char roff[1 << 18];
+	uint32_t metrics = 0, paragraphs = 0;
+	size_t size;
+	char *out = roff;
+
+	(void)state;
+	assert_non_null(page);
+	size = fread(roff, 1, sizeof(roff) - 1, page);
+	fclose(page);
+	roff[size] = 0;
+	/* Without the backslashes of roff's \-. */
+	for (const char *in = roff; *in; in++) {
+		if (*in != '\\')
+			*out++ = *in;
+	}
+	*out = 0;
+	metrics_set_gallery(&g);
+	render();
+	metrics_drop_gallery("staff");
+	for (const char *at = text; (at = strstr(at, "# HELP lineup_")); at++, metrics++) {
+		char name[128], help[256], wanted[512];
+
+		assert_int_equal(sscanf(at, "# HELP lineup_%127s %255[^\n]", name, help), 2);
+		snprintf(wanted, sizeof(wanted), "\n.TP\n.B %s\n%s\n", name, help);
+		if (!strstr(roff, wanted))
+			fail_msg("lineupd(8) does not say: %s: %s", name, help);
+	}
+	out = strstr(roff, "\n.SS Of the daemon\n");
+	assert_non_null(out);
+	for (const char *at = out; (at = strstr(at, "\n.TP\n")) && at < strstr(roff, "\n.SH FILES\n"); at++)
+		paragraphs++;
+	assert_int_equal(metrics, paragraphs);
+}
+
 static void promtool_finds_nothing(void **state)
 {
 	struct metrics_gallery g = gallery("staff:1");
@@ -274,6 +313,7 @@ int main(void)
 		cmocka_unit_test(galleries_are_set_replaced_and_dropped),
 		cmocka_unit_test(more_galleries_than_there_is_room_for_are_counted),
 		cmocka_unit_test(a_gallery_that_refuses_changes_is_not_healthy),
+		cmocka_unit_test(the_manual_page_tells_every_metric),
 		cmocka_unit_test(promtool_finds_nothing),
 	};
 

@@ -156,8 +156,8 @@ static int limits(void)
 {
 	struct rlimit limit, none = { 0, 0 };
 
-	NEED(!getrlimit(RLIMIT_NOFILE, &limit));
-	FAILS(setrlimit(RLIMIT_NOFILE, &none), EPERM);
+	NEED(!getrlimit(RLIMIT_NOFILE, &limit) && !setrlimit(RLIMIT_NOFILE, &limit));
+	FAILS(setrlimit(RLIMIT_AS, &none), EPERM);
 	NEED(!getrlimit(RLIMIT_CORE, &limit) && !limit.rlim_cur && !limit.rlim_max);
 	NEED(!prctl(PR_GET_DUMPABLE) && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
 	FAILS(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), EPERM);

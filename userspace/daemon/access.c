@@ -295,6 +295,12 @@ int access_create(const struct config *config, struct access **access, char erro
 	return 0;
 }
 
+struct access *access_get(struct access *access)
+{
+	atomic_fetch_add(&access->references, 1);
+	return access;
+}
+
 void access_put(struct access *access)
 {
 	if (!access || atomic_fetch_sub(&access->references, 1) != 1)
@@ -308,8 +314,7 @@ void access_put(struct access *access)
 static int begin(struct access *access, uint32_t index, struct session *session)
 {
 	memset(session, 0, sizeof(*session));
-	atomic_fetch_add(&access->references, 1);
-	session->access = access;
+	session->access = access_get(access);
 	session->user = index;
 	memcpy(session->name, access->user[index].name, sizeof(session->name));
 	session->known = true;
@@ -363,6 +368,21 @@ int access_secret(struct access *access, const char *user, const char *secret, s
 	explicit_bzero(hash, sizeof(hash));
 	explicit_bzero(name, sizeof(name));
 	return err || !good ? -EACCES : begin(access, found, session);
+}
+
+int access_renew(struct access *access, struct session *session)
+{
+	char name[sizeof(session->name)];
+
+	if (!session->known)
+		return -EACCES;
+	memcpy(name, session->name, sizeof(name));
+	session_end(session);
+	for (uint32_t i = 0; i < access->users; i++) {
+		if (!memcmp(access->user[i].name, name, sizeof(name)))
+			return begin(access, i, session);
+	}
+	return -EACCES;
 }
 
 void session_end(struct session *session)

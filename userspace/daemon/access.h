@@ -30,6 +30,7 @@ struct session {
  * first reference; sessions, which may be copied to other threads, hold their own.
  */
 int access_create(const struct config *config, struct access **access, char error[512]);
+struct access *access_get(struct access *access); /* another reference, for who uses it on another thread */
 void access_put(struct access *access); /* takes NULL; sessions hold references */
 /* What knows a peer without AUTH: Unix peers are known by uid, TLS peers by certificate, plain TCP peers never. @session gets a reference; it must be nobody before. */
 /* The user of a peer on the Unix socket: a [user] with its uid; without any [user] the daemon's own uid and root are admin. -EACCES: nobody. */
@@ -41,6 +42,10 @@ int access_certificate(struct access *access, const char *cn, const char *sha256
  * outcome is taken over with the session by the caller. @secret is the caller's to erase.
  */
 int access_secret(struct access *access, const char *user, const char *secret, size_t secret_bytes, struct session *session);
+/*
+ * After a reload: a session that is known becomes the user of the same name in @access, with the rights that has now. -EACCES: there is none; the session is nobody.
+ */
+int access_renew(struct access *access, struct session *session);
 void session_end(struct session *session);
 /* Whether @session has one of @roles for @gallery (NULL: for all galleries: what is not about one). @roles 0: true, nothing is asked. */
 bool access_allows(const struct session *session, uint32_t roles, const char *gallery);

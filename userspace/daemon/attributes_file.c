@@ -11,17 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum statement { BEGIN, CLEAR, PUT, NOTE, COMMIT, ROLLBACK, STATEMENTS };
+enum statement { BEGIN, TOUCH, CLEAR, PUT, NOTE, COMMIT, ROLLBACK, STATEMENTS };
 
 struct attributes_file {
 	char path[PATH_MAX + 16];
 	sqlite3 *db;              /* NULL: there is no file yet */
 	sqlite3_stmt *statement[STATEMENTS];
 	uint64_t noted;
+	bool doubtful;            /* a commit failed: its pages may be in the log all the same */
 };
 
 static const char *const statement_text[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
+	[TOUCH] = "INSERT OR REPLACE INTO noted (id, sequence) VALUES (1, 0)",
 	[CLEAR] = "DELETE FROM attributes WHERE subject = ?1",
 	[PUT] = "INSERT OR REPLACE INTO attributes (subject, sequence, number, text) VALUES (?1, ?2, ?3, ?4)",
 	[NOTE] = "INSERT OR REPLACE INTO noted (id, sequence) VALUES (0, ?1)",
@@ -166,7 +168,7 @@ static int open_existing(struct attributes_file *file, uint64_t sequence)
 		err = say(file, "open", "this is not a lineup attributes file of version 1", -EBADMSG);
 	err = err ? err : check(file);
 	err = err ? err : prepare(file);
-	err = err ? err : one_integer(file, "SELECT sequence FROM noted", &noted);
+	err = err ? err : one_integer(file, "SELECT sequence FROM noted WHERE id = 0", &noted);
 	snprintf(sql, sizeof(sql), "SELECT count(*) FROM attributes WHERE sequence > %lld", (long long)sequence);
 	err = err ? err : one_integer(file, sql, &later);
 	if (!err && later) {
@@ -286,7 +288,9 @@ int attributes_file_begin(struct attributes_file *file)
 {
 	int err = file->db ? 0 : make(file);
 
-	return err ? err : step(file, BEGIN, "begin");
+	err = err ? err : step(file, BEGIN, "begin");
+	/* A transaction that changes nothing, since SQLite takes it that the failed one did not either, would leave what that one wrote: this one writes over it. */
+	return err || !file->doubtful ? err : step(file, TOUCH, "write");
 }
 
 int attributes_file_clear(struct attributes_file *file, const char *subject)
@@ -321,7 +325,10 @@ int attributes_file_note(struct attributes_file *file, uint64_t sequence)
 
 int attributes_file_commit(struct attributes_file *file)
 {
-	return step(file, COMMIT, "commit");
+	int err = step(file, COMMIT, "commit");
+
+	file->doubtful = err != 0;
+	return err;
 }
 
 /* SQLite holds no lock on the log itself, so that closing it here does not give one up. */

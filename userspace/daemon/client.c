@@ -413,9 +413,13 @@ void clients_reload(struct clients *clients, const struct config *config, struct
 		tls_put(clients->tls);
 		clients->tls = tls;
 	}
-	for (struct client *client = clients->first; client; client = client->next)
+	for (struct client *client = clients->first; client; client = client->next) {
+		/* With the rights of now; who is no user any more is nobody, until AUTH. */
+		if (client->session.known)
+			(void)access_renew(access, &client->session);
 		if (client->state != CLIENT_DEAD)
 			client_set_deadline(client);
+	}
 }
 
 void clients_drain(struct clients *clients, uint64_t ms, void (*done)(void *arg), void *arg)

@@ -41,8 +41,13 @@ static void take(struct client *client, const char *data, size_t size)
 {
 	client->bytes_in += size;
 	metrics_count(METRIC_BYTES_IN, size);
-	if (client->state != CLIENT_OPEN)
-		return; /* nobody reads it: it is received so that the peer can finish sending, and then reads the last reply */
+	if (client->state != CLIENT_OPEN) {
+		/* Nobody reads it: it is received so that the peer can finish sending, and then reads the last reply. */
+		client->dropped += size;
+		if (client->dropped > CLIENT_LINGER_BYTES)
+			client_kill(client);
+		return;
+	}
 	client->last_ns = now_ns();
 	if (client->taken) {
 		buffer_consume(&client->input, client->taken);

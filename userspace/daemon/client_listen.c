@@ -274,7 +274,6 @@ static bool is_inherited(const struct clients *clients, const char *address, uin
 int listeners_open(struct clients *clients)
 {
 	const struct clients_setup *setup = &clients->setup;
-	uint32_t listens = clients->config->listens;
 	int err = 0;
 
 	clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -282,14 +281,10 @@ int listeners_open(struct clients *clients)
 		return fail("inherited", "count", -E2BIG);
 	for (uint32_t i = 0; i < setup->inherited_count && !err; i++)
 		err = listener_inherit(clients, setup->inherited[i]);
-	/* The default is for who has no sockets otherwise. */
-	if (setup->inherited_count && clients->config->listens == 1 &&
-	    !strcmp(clients->config->listen[0].address, config_key_find(CONFIG_SERVER, "listen")->fallback))
-		listens = 0;
-	for (uint32_t i = 0; i < listens && !err; i++) {
+	for (uint32_t i = 0; i < clients->config->listens && !err; i++) {
 		const char *address = clients->config->listen[i].address;
 
-		if (is_inherited(clients, address, setup->inherited_count))
+		if (is_inherited(clients, address, setup->inherited_count) || (setup->inherited_count && clients->config->listens_default))
 			continue;
 		err = clients->listeners < DAEMON_LISTENERS_MAX ? listener_open(clients, address) : fail(address, "count", -E2BIG);
 	}

@@ -14,6 +14,7 @@ enum {
 	CLIENT_HANDSHAKE_MS = 10000,
 	CLIENT_AUTH_MS = 60000,                  /* for nobody yet to become somebody */
 	CLIENT_LINGER_MS = 1000,                 /* for the last reply to be read before the connection goes */
+	CLIENT_LINGER_BYTES = 1 << 20,           /* that are received, and dropped, meanwhile */
 	CLIENT_UNKNOWN_ARGUMENTS_MAX = 10,       /* as Redis before AUTH */
 	CLIENT_UNKNOWN_REQUEST_BYTES_MAX = 16384,
 	CLIENT_ACCEPT_PAUSE_MS = 50,
@@ -65,6 +66,7 @@ struct client {
 
 	struct buffer output, flight; /* to be sent next; being sent */
 	size_t flight_sent;
+	size_t dropped;             /* received while it lingers */
 	struct tls_session *tls;
 
 	struct session session;

@@ -12,7 +12,7 @@ enum { AUTHS_MAX = 64, USER_BYTES_MAX = 63 };
 /* One AUTH under way. The client's later requests are held back until it has ended. */
 struct auth {
 	struct job job;          /* first */
-	struct access *access;   /* of the server, which outlives it */
+	struct access *access;   /* reference: a reload may put another in its place meanwhile */
 	bool hello;
 	int version;             /* that HELLO asked for; 0: none */
 	char user[USER_BYTES_MAX + 1];
@@ -78,6 +78,9 @@ static void auth_done(struct job *job)
 	struct request *request = job->request;
 
 	job->server->auths--;
+	if (!a->err && a->access != job->server->access && access_renew(job->server->access, &a->session))
+		a->err = -EACCES; /* a reload came meanwhile, and there is no such user any more */
+	access_put(a->access);
 	if (a->err == -EACCES) {
 		session_end(&a->session);
 		metrics_count(METRIC_AUTH_FAILED, 1);
@@ -113,7 +116,7 @@ static void auth_start(struct server *server, struct request *request, const str
 	a = job_begin_with(server, request, sizeof(*a), NULL);
 	if (!a)
 		return;
-	a->access = server->access;
+	a->access = access_get(server->access);
 	a->hello = asked->hello;
 	a->version = asked->version;
 	a->name = asked->name;
@@ -135,6 +138,15 @@ static void auth_start(struct server *server, struct request *request, const str
 	}
 }
 
+/* Whether there is a user called default, who has a secret. */
+static bool default_user(const struct config *config)
+{
+	for (uint32_t i = 0; i < config->users; i++)
+		if (!strcmp(config->user[i].name, "default") && config->user[i].secret_file[0])
+			return true;
+	return false;
+}
+
 void command_auth(struct server *server, struct request *request)
 {
 	const struct auth asked = { .hello = false };
@@ -142,6 +154,13 @@ void command_auth(struct server *server, struct request *request)
 
 	if (request->arguments > 3) {
 		request_error(request, METRIC_ERROR_INVALID, "ERR syntax error");
+		request_end(request);
+		return;
+	}
+	if (request->arguments == 2 && !default_user(server->config)) {
+		metrics_count(METRIC_AUTH_FAILED, 1);
+		request_error(request, METRIC_ERROR_DENIED, "ERR AUTH <password> called without any password configured for the default user. "
+			      "Are you sure your configuration is correct?");
 		request_end(request);
 		return;
 	}

@@ -316,6 +316,7 @@ static int default_listener(struct config *config, char error[512])
 		return -EINVAL;
 	}
 	config->listens = 1;
+	config->listens_default = true;
 	return config_endpoint(config->listen[0].address, &endpoint, error);
 }
 

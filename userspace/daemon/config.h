@@ -39,6 +39,7 @@ struct config {
 	/* [server] */
 	struct config_listener listen[DAEMON_LISTENERS_MAX];
 	uint32_t listens;
+	bool listens_default;    /* nothing was said: .listen is the Unix socket, for when the service manager hands over none */
 	char directory[4096];    /* every gallery in it is served, and VADD to a missing key creates one there; "": none */
 	char metrics[128];       /* "127.0.0.1:9464", "": no HTTP; loopback addresses only */
 	char log_level[16];

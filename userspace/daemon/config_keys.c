@@ -197,6 +197,7 @@ static int add_listeners(struct config *config, const char *value, char error[51
 		value += size;
 	}
 	config->listens = count;
+	config->listens_default = false;
 	return 0;
 }
 

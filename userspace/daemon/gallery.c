@@ -159,6 +159,12 @@ static void ended(struct task *task)
 	g->has_thread = false;
 	g->waiters = NULL;
 	snprintf(message, sizeof(message), "%s", g->message);
+	if (err && message[0]) {
+		char name[2 * DAEMON_NAME_BYTES_MAX], text[2 * MESSAGE_BYTES];
+
+		log_event(LOG_ERROR, "gallery_failed", "gallery=%s error=%s", log_quote(name, sizeof(name), g->name),
+			  log_quote(text, sizeof(text), message));
+	}
 	if (g->state == GALLERY_OPENING && !err) {
 		g->state = GALLERY_READY;
 	} else {

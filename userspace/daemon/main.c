@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "tls.h"
 
 /*
  * Where to find what:
@@ -22,7 +23,7 @@
 
 #define DEFAULT_CONFIG "/etc/lineup/lineup.conf"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 }; /* a configuration that is refused is usage: starting again does not help */
 
 static int usage(FILE *out)
 {
@@ -53,6 +54,23 @@ static int read_config(const struct arguments *a, struct config *config)
 	return err;
 }
 
+/* What the files say that it names. */
+static int check_files(const struct config *config)
+{
+	char error[512] = "";
+	struct access *access = NULL;
+	struct tls *tls = NULL;
+	int err = access_create(config, &access, error);
+
+	if (!err)
+		err = tls_create(config, &tls, error);
+	if (err)
+		fprintf(stderr, "lineupd: %s\n", error[0] ? error : strerror(-err));
+	access_put(access);
+	tls_put(tls);
+	return err;
+}
+
 static int serve(const struct arguments *a)
 {
 	struct config *config = calloc(1, sizeof(*config));
@@ -64,12 +82,14 @@ static int serve(const struct arguments *a)
 		return EXIT_FAILED;
 	}
 	err = read_config(a, config);
+	if (!err)
+		err = check_files(config);
 	if (err || a->check) {
 		if (!err)
 			printf("%s: ok\n", a->config ? a->config : a->directory);
 		config_fini(config);
 		free(config);
-		return err ? EXIT_FAILED : EXIT_DONE;
+		return err ? EXIT_USAGE : EXIT_DONE;
 	}
 	err = server_create(config, a->config ? a->config : "", &server);
 	if (err) {

@@ -52,7 +52,7 @@ void resp_null_array(struct buffer *b, int version);
 void resp_array(struct buffer *b, uint64_t count);                          /* count elements follow */
 void resp_map(struct buffer *b, int version, uint64_t pairs);               /* in 2: an array of 2 * pairs */
 void resp_set(struct buffer *b, int version, uint64_t count);
-void resp_double(struct buffer *b, int version, double value);              /* shortest text that reads back as the same double; in 2: bulk */
+void resp_double(struct buffer *b, int version, double value);              /* of the fewest digits that read back as the same double; in 2: bulk */
 void resp_float(struct buffer *b, int version, float value);                /* likewise as the same float */
 void resp_boolean(struct buffer *b, int version, bool value);
 void resp_verbatim(struct buffer *b, int version, const char *format, const char *text); /* "txt"; in 2: bulk */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The writer of replies, in both versions of the protocol.
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -104,7 +105,10 @@ static void number(struct buffer *b, int version, const char *text)
 	buffer_append(b, "\r\n", 2);
 }
 
-/* "%g" drops zeros at the end, so the first precision that reads back gives the shortest text. */
+/*
+ * "%g" drops zeros at the end, so of a normal number the first of these precisions that reads back has the fewest digits. Numbers too small to be normal have
+ * fewer digits to begin with.
+ */
 void resp_double(struct buffer *b, int version, double value)
 {
 	char text[40];
@@ -112,7 +116,7 @@ void resp_double(struct buffer *b, int version, double value)
 	if (isnan(value))
 		strcpy(text, "nan"); /* without a sign, which printf may write */
 	else
-		for (int digits = 15; digits <= 17; digits++) {
+		for (int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG; digits <= 17; digits++) {
 			snprintf(text, sizeof(text), "%.*g", digits, value);
 			if (strtod(text, NULL) == value)
 				break;
@@ -127,7 +131,7 @@ void resp_float(struct buffer *b, int version, float value)
 	if (isnan(value))
 		strcpy(text, "nan");
 	else
-		for (int digits = 6; digits <= 9; digits++) {
+		for (int digits = fabsf(value) < FLT_MIN ? 1 : FLT_DIG; digits <= 9; digits++) {
 			snprintf(text, sizeof(text), "%.*g", digits, (double)value);
 			if (strtof(text, NULL) == value)
 				break;

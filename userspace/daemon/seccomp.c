@@ -48,7 +48,7 @@ static const char *const allowed[] = {
 	/* who and where it is */
 	"getcwd", "getegid", "geteuid", "getgid", "getgroups", "getpgrp", "getpid", "getppid", "getrandom", "getrlimit", "getrusage", "gettid", "getuid", "sysinfo", "uname",
 	/* files */
-	"access", "chmod", "close", "close_range", "copy_file_range", "dup", "faccessat", "faccessat2", "fadvise64", "fallocate", "fchmod", "fchmodat", "fcntl",
+	"access", "chmod", "close", "close_range", "copy_file_range", "dup", "faccessat", "faccessat2", "fadvise64", "fallocate", "fchmod", "fchmodat", "fchown", "fcntl",
 	"fdatasync", "flock", "fstat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat",
 	"newfstatat", "open", "openat", "openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink",
 	"readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "stat", "statfs", "statx", "sync_file_range", "umask", "unlink", "unlinkat",
@@ -93,7 +93,7 @@ static int add_with_arguments(scmp_filter_ctx filter, bool gpu)
 	const uint64_t spaces = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS;
 	const uint64_t thread = CLONE_VM | CLONE_THREAD;
 	const uint64_t write_execute = PROT_WRITE | PROT_EXEC;
-	static const int names[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP };
+	static const int names[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_GET_THP_DISABLE };
 	static const scmp_datum_t requests[] = { TCGETS, FIONBIO, FIONREAD };
 	int err;
 
@@ -104,6 +104,9 @@ static int add_with_arguments(scmp_filter_ctx filter, bool gpu)
 	/* Only to tell the service manager something. */
 	if (!err)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
+	/* Limits may be read; that of descriptors is raised when a reload asks for more clients. */
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A1(SCMP_CMP_EQ, RLIMIT_NOFILE, 0));
 	if (!err)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
 	for (uint32_t i = 0; i < ARRAY_SIZE(names) && !err; i++)
@@ -185,8 +188,12 @@ int seccomp_confine(const struct config *config)
 	}
 	err = load(gpu);
 	if (err) {
-		log_event(LOG_WARN, "seccomp", "confined=no reason=%s", log_quote(quoted, sizeof(quoted), strerror(-err)));
-		return err;
+		/* A kernel without filters is no reason not to serve; anything else is. */
+		bool without = prctl(PR_GET_SECCOMP) < 0 && errno == EINVAL;
+
+		log_event(without ? LOG_WARN : LOG_ERROR, "seccomp", "confined=no reason=%s",
+			  log_quote(quoted, sizeof(quoted), without ? "this kernel has no filters of system calls" : strerror(-err)));
+		return without ? 0 : err;
 	}
 	log_event(LOG_INFO, "seccomp", "confined=yes gpu=%s", gpu ? "yes" : "no");
 	return 0;

@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "message.h"
+#include "tls.h"
 
 static enum log_level level_of(const struct config *config)
 {
@@ -98,6 +99,14 @@ static int read_again(struct server *server, struct config **config, struct acce
 		err = config_check(c, error);
 	if (!err)
 		err = access_create(c, access, error);
+	if (!err) {
+		struct tls *tls = NULL;
+
+		err = tls_create(c, &tls, error); /* clients_reload makes its own: here it is known that it can */
+		tls_put(tls);
+		if (err)
+			access_put(*access);
+	}
 	if (err) {
 		config_fini(c);
 		free(c);

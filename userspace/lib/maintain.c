@@ -323,6 +323,7 @@ static int seal_once(struct maintain *m)
 	lineup_state_fini(&s.next);
 	lineup_files_close(&g->files, s.journal);
 	lineup_files_close(&g->files, s.old_journal);
+	lineup_state_fini(&s.taken); /* it holds what is to be wiped */
 	if (!err) {
 		m->result.sealed = true;
 		m->result.rows_dropped += s.change.rows_dropped;
@@ -330,7 +331,6 @@ static int seal_once(struct maintain *m)
 	}
 	lineup_change_fini(&s.change);
 	set_making(m, false);
-	lineup_state_fini(&s.taken);
 	return err;
 }
 
@@ -615,6 +615,7 @@ static int merge_once(struct maintain *m, plan_fn *plan, uint64_t *from, bool *a
 			m->result.compacted = true;
 			m->result.rows_dropped += merge.change.rows_dropped;
 			*from = last + 1;
+			lineup_state_fini(&merge.taken); /* it holds what is to be wiped */
 			sweep(m, &merge.change.manifest, below);
 		}
 	}

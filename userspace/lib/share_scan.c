@@ -328,7 +328,9 @@ static bool next_unit(struct lineup_share *share, struct lineup_crew_worker *wor
 	while (share->member_count && !share->fetching) {
 		struct lineup_share_part *part = share->at;
 
-		if (!part || part->streamed || !lineup_share_part_resident(part)) {
+		if (share->cull)
+			drop_members(share);
+		else if (!part || part->streamed || !lineup_share_part_resident(part)) {
 			if (give_streamed(share, worker, unit))
 				return true;
 		} else if (!lineup_share_part_wanted(share, part)) {

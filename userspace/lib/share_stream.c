@@ -178,7 +178,8 @@ static int take(struct lineup_share *share, struct lineup_share_unit *unit)
 
 int lineup_share_fetch(struct lineup_share *share, struct lineup_share_unit *unit)
 {
-	for (;;) {
+	/* Those who want what is read may go while it is: then nobody may be left who wants anything. */
+	while (share->member_count && !share->cull) {
 		int err = pass_is_due(share) ? begin_pass(share) : 0;
 
 		if (err)
@@ -193,6 +194,7 @@ int lineup_share_fetch(struct lineup_share *share, struct lineup_share_unit *uni
 		pthread_mutex_lock(&share->mutex);
 		unit->part = NULL;
 	}
+	return 0;
 }
 
 void lineup_share_release(struct lineup_share *share, struct lineup_share_unit *unit)
