@@ -121,7 +121,7 @@ UNIT_FILE := $(if $(LINEUPD),$(BUILD)/lineupd.service)
 LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 # Without the daemon's libraries nothing talks to it.
-CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c $(notdir $(wildcard userspace/cli/load*.c userspace/cli/cmd_load.c userspace/cli/cmd_top.c)))
+CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c cmd_load.c load_run.c load_plot.c cmd_top.c)
 CLI_SRC := $(filter-out $(if $(DAEMON_ON),%/remote_none.c,$(CLI_REMOTE)),$(wildcard userspace/cli/*.c)) $(if $(DAEMON_ON),userspace/daemon/histogram.c)
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CLI_SRC))
 # Tests of what is not built in are not built either.

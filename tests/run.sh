@@ -894,7 +894,7 @@ daemon_survives_faults()
 
 daemon_survives_torture()
 {
-	daemon_stage "${FUNCNAME[0]}" "torture"
+	daemon_stage "${FUNCNAME[0]}" "tortured"
 }
 
 daemon_keeps_nothing_of_probes()
@@ -911,7 +911,7 @@ daemon_tests_under_asan_and_ubsan()
 	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
 		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
 	elif compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined daemon-programs; then
-		run_daemon "$stage" "$out/asan" "conformance server access history faults torture"
+		run_daemon "$stage" "$out/asan" "conformance server access history faults tortured"
 	fi
 	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE
 }
