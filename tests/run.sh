@@ -879,7 +879,7 @@ has_daemon()
 
 daemon_speaks_to_redis_clients()
 {
-	daemon_stage "${FUNCNAME[0]}" "conformance server"
+	daemon_stage "${FUNCNAME[0]}" "conformance server access"
 }
 
 daemon_history_is_linearizable()
@@ -911,7 +911,7 @@ daemon_tests_under_asan_and_ubsan()
 	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
 		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
 	elif compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined daemon-programs; then
-		run_daemon "$stage" "$out/asan" "conformance server history faults tortured"
+		run_daemon "$stage" "$out/asan" "conformance server access history faults tortured"
 	fi
 	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE
 }
