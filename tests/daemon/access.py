@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 # Who may do what, and what the process may do: every command against every role, secrets, reloads, the filter of system calls, what the service manager and Prometheus are told.
+import hashlib
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import urllib.error
@@ -121,6 +123,90 @@ def a_pattern_limits_a_role_to_galleries(directory):
         assert list(bed.named(bed.named(client("LINEUP.STATS"))["galleries"])) == ["staff"]
         assert isinstance(client.ask("LINEUP.STATS", "visits"), ReplyError)
         assert denied(client.ask("VSIM", "staff", "FP32", VECTOR))
+
+
+def certificate(directory, name, signer=None):
+    """name.pem and name.key, signed by the signer's, or by itself."""
+    path = os.path.join(directory, name)
+    request = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name, "-keyout", path + ".key"]
+    if not signer:
+        subprocess.run(request + ["-x509", "-days", "2", "-out", path + ".pem"], check=True, capture_output=True)
+        return
+    ca = os.path.join(directory, signer)
+    with open(path + ".ext", "w") as f:
+        f.write("subjectAltName=IP:127.0.0.1\n")
+    sign = ["openssl", "x509", "-req", "-in", path + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", "2", "-out", path + ".pem"]
+    subprocess.run(request + ["-out", path + ".csr"], check=True, capture_output=True)
+    subprocess.run(sign + ["-extfile", path + ".ext"], check=True, capture_output=True)
+
+
+def by_tls(directory, port, name=None, ca="ca", **versions):
+    """A client with the certificate of this name."""
+    context = ssl.create_default_context(cafile=os.path.join(directory, ca + ".pem"))
+    for attribute, version in versions.items():
+        setattr(context, attribute, version)
+    if name:
+        context.load_cert_chain(os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key"))
+    client = Client(("127.0.0.1", port))
+    try:
+        client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def refused_by_tls(*arguments, **more):
+    """Whether the connection ends before an answer: in TLS 1.3 a client learns only afterwards that its certificate was not taken."""
+    try:
+        with by_tls(*arguments, **more) as client:
+            client.ask("PING")
+            return False
+    except (OSError, Gone):
+        return True
+
+
+def certificates_are_users(directory):
+    if not shutil.which("openssl"):
+        raise bed.Skip("no openssl here, to make certificates with")
+    for name, signer in (("ca", None), ("other-ca", None), ("server", "ca"), ("gate", "ca"), ("desk", "ca"), ("stranger", "ca"), ("forged", "other-ca")):
+        certificate(directory, name, signer)
+    with open(os.path.join(directory, "desk.pem")) as f:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
+    port = bed.free_port()
+    tls = "[tls]\n" + "".join("%s = %s/%s\n" % (key, directory, file) for key, file in (("certificate", "server.pem"), ("key", "server.key"), ("ca", "ca.pem")))
+    who = users(directory, reader="searcher") + "[user gate]\ncertificate = gate\nroles = searcher:g\n[user desk]\ncertificate = sha256:%s\nroles = enroller\n" % digest
+    daemon = bed.Daemon(directory)
+    bed.started.append(daemon)
+    listen = "listen = unix:%s tls:127.0.0.1:%d\n" % (daemon.socket, port)
+    with open(daemon.config_path, "w") as f:
+        f.write("[server]\ndirectory = %s\n%s%s%s" % (daemon.galleries, listen, tls, who))
+    daemon.start()
+    with daemon.client() as admin:
+        admin("VADD", "g", "FP32", VECTOR, "a")
+    with by_tls(directory, port, "gate") as client:
+        assert client.socket.version() == "TLSv1.3"
+        assert client("VSIM", "g", "FP32", VECTOR) == [b"a"] and denied(client.ask("VREM", "g", "a"))
+    with by_tls(directory, port, "desk") as client:
+        assert client("VADD", "g", "FP32", VECTOR, "b") == 1 and denied(client.ask("VISMEMBER", "g", "a"))
+    with by_tls(directory, port, "stranger") as client:
+        assert client.ask("VCARD", "g").code == "NOAUTH"
+        assert client("AUTH", "reader", "open sesame") == "OK" and client("VCARD", "g") == 2
+    assert refused_by_tls(directory, port), "taken without a certificate"
+    assert refused_by_tls(directory, port, "forged"), "taken with a certificate of another authority"
+    assert refused_by_tls(directory, port, "gate", maximum_version=ssl.TLSVersion.TLSv1_2), "taken with TLS 1.2"
+    with Client(("127.0.0.1", port)) as client:
+        client.send("PING")
+        try:
+            assert client.socket.recv(100)[:1] not in (b"+", b"-")
+        except OSError:
+            pass
+    # A new certificate is shown after a reload.
+    certificate(directory, "server", "other-ca")
+    daemon.process.send_signal(signal.SIGHUP)
+    bed.eventually("the reload", lambda: "event=reloaded" in daemon.said())
+    with by_tls(directory, port, "gate", ca="other-ca") as client:
+        assert client("VCARD", "g") == 2
 
 
 def rights_follow_a_reload(directory):
@@ -353,6 +439,7 @@ if __name__ == "__main__":
         every_command_asks_for_its_role,
         nobody_may_only_say_who_it_is,
         a_pattern_limits_a_role_to_galleries,
+        certificates_are_users,
         rights_follow_a_reload,
         a_reload_does_not_disturb_those_who_authenticate,
         a_wrong_configuration_is_refused_whole,
