@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 # Who may do what, and what the process may do: every command against every role, secrets, reloads, the filter of system calls, what the service manager and Prometheus are told.
+import ctypes
+import errno
 import hashlib
 import os
 import re
@@ -9,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -363,6 +366,81 @@ def nothing_it_does_is_refused_by_its_own_filter(directory):
     assert not refused, "\n".join(refused[:10])
 
 
+def filter_of_the_unit():
+    """The system calls that the unit allows, as systemd puts them together: @default and what its lines name, in their order."""
+
+    def calls(name):
+        if not name.startswith("@"):
+            return {name}
+        told = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        found = set()
+        for line in map(str.strip, told):
+            if line and not line.startswith("#"):
+                found |= calls(line)
+        return found
+
+    allowed = calls("@default")
+    with open(os.path.join(bed.HERE, "../../userspace/systemd/lineupd.service.in")) as f:
+        lines = re.findall("^SystemCallFilter=(~?)(.*)$", f.read(), re.M)
+    assert lines
+    for without, names in lines:
+        for name in names.split():
+            allowed = allowed - calls(name) if without else allowed | calls(name)
+    return allowed
+
+
+def filtered(names, command):
+    """Becomes @command, without privileges where there are any, and with these system calls only: others fail with EPERM, as the unit says."""
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_rule_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint]
+    library.seccomp_load.argtypes = [ctypes.c_void_p]
+    rules = library.seccomp_init(0x00050000 | errno.EPERM)
+    for name in names:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number >= 0:
+            assert library.seccomp_rule_add(rules, 0x7FFF0000, number, 0) == 0, name
+    if os.getuid() == 0 and os.access(command[0], os.X_OK):
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    assert library.seccomp_load(rules) == 0
+    os.execv(command[0], command)
+
+
+def it_works_with_the_units_filter_and_no_privileges(directory):
+    if not shutil.which("systemd-analyze"):
+        raise bed.Skip("no systemd-analyze here (Debian: systemd)")
+    os.chmod(directory, 0o711)
+    port = bed.free_port()
+    wrap = ["/usr/bin/python3", os.path.abspath(__file__), "--filtered", ",".join(sorted(filter_of_the_unit()))]
+    # A copy: the build may be where only its owner can go.
+    program = os.path.join(directory, "lineupd")
+    shutil.copy(bed.LINEUPD, program)
+    daemon = bed.Daemon(directory, {"server": "metrics = 127.0.0.1:%d\nunix_mode = 0666" % port, "search": "residency = streamed"}, wrap=wrap)
+    bed.started.append(daemon)
+    with open(daemon.log, "ab") as log:
+        os.fchmod(log.fileno(), 0o666)
+    if os.getuid() == 0:
+        for path in (directory, daemon.galleries, daemon.config_path):
+            os.chown(path, 65534, 65534)
+    before, bed.LINEUPD = bed.LINEUPD, program
+    try:
+        daemon.spawn()
+    finally:
+        bed.LINEUPD = before
+    bed.eventually("it is ready, or ended", lambda: "event=ready" in daemon.said() or daemon.process.poll() is not None)
+    assert daemon.alive(), daemon.said()
+    if sanitized(daemon):
+        raise bed.Skip("built with a sanitizer, whose system calls the filters forbid")
+    work(daemon)
+    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port) as reply:
+        assert reply.status == 200
+    daemon.stop()
+    said = daemon.said()
+    assert "level=error" not in said and "event=harden" not in said and "event=seccomp confined=yes" in said, said
+
+
 def prometheus_is_told_what_happened(directory):
     port = bed.free_port()
     daemon = bed.daemon(directory, {"server": "metrics = 127.0.0.1:%d" % port})
@@ -435,6 +513,8 @@ def the_service_manager_is_told(directory):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--filtered"]:
+        filtered(sys.argv[2].split(","), sys.argv[3:])
     bed.main([
         every_command_asks_for_its_role,
         nobody_may_only_say_who_it_is,
@@ -446,6 +526,7 @@ if __name__ == "__main__":
         a_right_configuration_is_said_to_be,
         every_thread_is_confined,
         nothing_it_does_is_refused_by_its_own_filter,
+        it_works_with_the_units_filter_and_no_privileges,
         prometheus_is_told_what_happened,
         the_service_manager_is_told,
     ])
