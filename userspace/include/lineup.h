@@ -421,7 +421,7 @@ enum lineup_gallery_flags {
 	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
 	/*
 	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make the journal
-	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same.
+	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do commits merge segments.
 	 */
 	LINEUP_GALLERY_MAINTAINED = 1 << 1,
 };
@@ -518,7 +518,7 @@ int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *ma
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
 /*
  * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
- * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
+ * nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it again, tells; repeating the enrolment with its op_id is safe
  * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
  */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
@@ -613,8 +613,11 @@ void lineup_group_abort(struct lineup_group *group);
 struct lineup_maintain_options {
 	uint32_t size;
 	uint32_t compact;        /* 0: seal only what the journal holds once it is long; 1: drop deleted rows as well, where there are any; 2: as 1, and seal whatever there is */
-	uint64_t bytes_per_second; /* of reading and writing, at most; 0: no limit */
-	/* Asked at least every 10 ms of work or sleep, in rows; false: -ECANCELED, nothing has changed. May be NULL. */
+	uint64_t bytes_per_second; /* of reading and writing, at most, but for what is committed meanwhile, which is copied at once; 0: no limit */
+	/*
+	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is sorted. False: that step is undone and
+	 * -ECANCELED returned; steps before it stay. It may be called in a wait for an operation's end, too, and may itself begin operations. May be NULL.
+	 */
 	lineup_progress_fn *progress;
 	void *progress_arg;
 };
@@ -624,8 +627,8 @@ struct lineup_maintain_result {
 	uint64_t rows_dropped;
 	uint64_t bytes_written;
 	double seconds;
-	double seconds_held;     /* of it, while operations had to wait */
-	uint32_t files_held;
+	double seconds_held;     /* of it, while operations had to wait, or it for one that was under way */
+	uint32_t files_held;     /* old files that searches or other processes still read, or that a late "stop" left: the next maintenance removes them */
 };
 
 /*
