@@ -147,7 +147,11 @@ int lineup_snapshot_segment(const struct lineup_snapshot *snapshot, uint32_t seg
 	if (!p)
 		return -ENOMEM;
 	s = &p->public;
-	*s = *snapshot;
+	/* All but the references, which others change meanwhile. */
+	memcpy((char *)s + offsetof(struct lineup_snapshot, references) + sizeof(s->references),
+	       (const char *)snapshot + offsetof(struct lineup_snapshot, references) + sizeof(s->references),
+	       sizeof(*s) - offsetof(struct lineup_snapshot, references) - sizeof(s->references));
+	s->ctx = snapshot->ctx;
 	atomic_init(&s->references, 1);
 	s->segment_count = 0;
 	s->segments = calloc(1, sizeof(*s->segments));
