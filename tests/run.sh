@@ -342,7 +342,7 @@ stages_include_only_stages_to_their_left()
 		lineup internal io ctx memory crc32c half pool
 		capture lineup-extractor lineup-inband extractor inband
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
+		gallery block manifest segment journal enrol snapshot state stage group table lookup pages pace files change delete compact maintain check export
 		stream
 		score
 		topk

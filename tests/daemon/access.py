@@ -1,12 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 # Who may do what, and what the process may do: every command against every role, secrets, reloads, the filter of system calls, what the service manager and Prometheus are told.
+import ctypes
+import errno
+import hashlib
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -121,6 +126,90 @@ def a_pattern_limits_a_role_to_galleries(directory):
         assert list(bed.named(bed.named(client("LINEUP.STATS"))["galleries"])) == ["staff"]
         assert isinstance(client.ask("LINEUP.STATS", "visits"), ReplyError)
         assert denied(client.ask("VSIM", "staff", "FP32", VECTOR))
+
+
+def certificate(directory, name, signer=None):
+    """name.pem and name.key, signed by the signer's, or by itself."""
+    path = os.path.join(directory, name)
+    request = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name, "-keyout", path + ".key"]
+    if not signer:
+        subprocess.run(request + ["-x509", "-days", "2", "-out", path + ".pem"], check=True, capture_output=True)
+        return
+    ca = os.path.join(directory, signer)
+    with open(path + ".ext", "w") as f:
+        f.write("subjectAltName=IP:127.0.0.1\n")
+    sign = ["openssl", "x509", "-req", "-in", path + ".csr", "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", "2", "-out", path + ".pem"]
+    subprocess.run(request + ["-out", path + ".csr"], check=True, capture_output=True)
+    subprocess.run(sign + ["-extfile", path + ".ext"], check=True, capture_output=True)
+
+
+def by_tls(directory, port, name=None, ca="ca", **versions):
+    """A client with the certificate of this name."""
+    context = ssl.create_default_context(cafile=os.path.join(directory, ca + ".pem"))
+    for attribute, version in versions.items():
+        setattr(context, attribute, version)
+    if name:
+        context.load_cert_chain(os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key"))
+    client = Client(("127.0.0.1", port))
+    try:
+        client.socket = context.wrap_socket(client.socket, server_hostname="127.0.0.1")
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def refused_by_tls(*arguments, **more):
+    """Whether the connection ends before an answer: in TLS 1.3 a client learns only afterwards that its certificate was not taken."""
+    try:
+        with by_tls(*arguments, **more) as client:
+            client.ask("PING")
+            return False
+    except (OSError, Gone):
+        return True
+
+
+def certificates_are_users(directory):
+    if not shutil.which("openssl"):
+        raise bed.Skip("no openssl here, to make certificates with")
+    for name, signer in (("ca", None), ("other-ca", None), ("server", "ca"), ("gate", "ca"), ("desk", "ca"), ("stranger", "ca"), ("forged", "other-ca")):
+        certificate(directory, name, signer)
+    with open(os.path.join(directory, "desk.pem")) as f:
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).hexdigest()
+    port = bed.free_port()
+    tls = "[tls]\n" + "".join("%s = %s/%s\n" % (key, directory, file) for key, file in (("certificate", "server.pem"), ("key", "server.key"), ("ca", "ca.pem")))
+    who = users(directory, reader="searcher") + "[user gate]\ncertificate = gate\nroles = searcher:g\n[user desk]\ncertificate = sha256:%s\nroles = enroller\n" % digest
+    daemon = bed.Daemon(directory)
+    bed.started.append(daemon)
+    listen = "listen = unix:%s tls:127.0.0.1:%d\n" % (daemon.socket, port)
+    with open(daemon.config_path, "w") as f:
+        f.write("[server]\ndirectory = %s\n%s%s%s" % (daemon.galleries, listen, tls, who))
+    daemon.start()
+    with daemon.client() as admin:
+        admin("VADD", "g", "FP32", VECTOR, "a")
+    with by_tls(directory, port, "gate") as client:
+        assert client.socket.version() == "TLSv1.3"
+        assert client("VSIM", "g", "FP32", VECTOR) == [b"a"] and denied(client.ask("VREM", "g", "a"))
+    with by_tls(directory, port, "desk") as client:
+        assert client("VADD", "g", "FP32", VECTOR, "b") == 1 and denied(client.ask("VISMEMBER", "g", "a"))
+    with by_tls(directory, port, "stranger") as client:
+        assert client.ask("VCARD", "g").code == "NOAUTH"
+        assert client("AUTH", "reader", "open sesame") == "OK" and client("VCARD", "g") == 2
+    assert refused_by_tls(directory, port), "taken without a certificate"
+    assert refused_by_tls(directory, port, "forged"), "taken with a certificate of another authority"
+    assert refused_by_tls(directory, port, "gate", maximum_version=ssl.TLSVersion.TLSv1_2), "taken with TLS 1.2"
+    with Client(("127.0.0.1", port)) as client:
+        client.send("PING")
+        try:
+            assert client.socket.recv(100)[:1] not in (b"+", b"-")
+        except OSError:
+            pass
+    # A new certificate is shown after a reload.
+    certificate(directory, "server", "other-ca")
+    daemon.process.send_signal(signal.SIGHUP)
+    bed.eventually("the reload", lambda: "event=reloaded" in daemon.said())
+    with by_tls(directory, port, "gate", ca="other-ca") as client:
+        assert client("VCARD", "g") == 2
 
 
 def rights_follow_a_reload(directory):
@@ -277,6 +366,81 @@ def nothing_it_does_is_refused_by_its_own_filter(directory):
     assert not refused, "\n".join(refused[:10])
 
 
+def filter_of_the_unit():
+    """The system calls that the unit allows, as systemd puts them together: @default and what its lines name, in their order."""
+
+    def calls(name):
+        if not name.startswith("@"):
+            return {name}
+        told = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        found = set()
+        for line in map(str.strip, told):
+            if line and not line.startswith("#"):
+                found |= calls(line)
+        return found
+
+    allowed = calls("@default")
+    with open(os.path.join(bed.HERE, "../../userspace/systemd/lineupd.service.in")) as f:
+        lines = re.findall("^SystemCallFilter=(~?)(.*)$", f.read(), re.M)
+    assert lines
+    for without, names in lines:
+        for name in names.split():
+            allowed = allowed - calls(name) if without else allowed | calls(name)
+    return allowed
+
+
+def filtered(names, command):
+    """Becomes @command, without privileges where there are any, and with these system calls only: others fail with EPERM, as the unit says."""
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_rule_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint]
+    library.seccomp_load.argtypes = [ctypes.c_void_p]
+    rules = library.seccomp_init(0x00050000 | errno.EPERM)
+    for name in names:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number >= 0:
+            assert library.seccomp_rule_add(rules, 0x7FFF0000, number, 0) == 0, name
+    if os.getuid() == 0 and os.access(command[0], os.X_OK):
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    assert library.seccomp_load(rules) == 0
+    os.execv(command[0], command)
+
+
+def it_works_with_the_units_filter_and_no_privileges(directory):
+    if not shutil.which("systemd-analyze"):
+        raise bed.Skip("no systemd-analyze here (Debian: systemd)")
+    os.chmod(directory, 0o711)
+    port = bed.free_port()
+    wrap = ["/usr/bin/python3", os.path.abspath(__file__), "--filtered", ",".join(sorted(filter_of_the_unit()))]
+    # A copy: the build may be where only its owner can go.
+    program = os.path.join(directory, "lineupd")
+    shutil.copy(bed.LINEUPD, program)
+    daemon = bed.Daemon(directory, {"server": "metrics = 127.0.0.1:%d\nunix_mode = 0666" % port, "search": "residency = streamed"}, wrap=wrap)
+    bed.started.append(daemon)
+    with open(daemon.log, "ab") as log:
+        os.fchmod(log.fileno(), 0o666)
+    if os.getuid() == 0:
+        for path in (directory, daemon.galleries, daemon.config_path):
+            os.chown(path, 65534, 65534)
+    before, bed.LINEUPD = bed.LINEUPD, program
+    try:
+        daemon.spawn()
+    finally:
+        bed.LINEUPD = before
+    bed.eventually("it is ready, or ended", lambda: "event=ready" in daemon.said() or daemon.process.poll() is not None)
+    assert daemon.alive(), daemon.said()
+    if sanitized(daemon):
+        raise bed.Skip("built with a sanitizer, whose system calls the filters forbid")
+    work(daemon)
+    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port) as reply:
+        assert reply.status == 200
+    daemon.stop()
+    said = daemon.said()
+    assert "level=error" not in said and "event=harden" not in said and "event=seccomp confined=yes" in said, said
+
+
 def prometheus_is_told_what_happened(directory):
     port = bed.free_port()
     daemon = bed.daemon(directory, {"server": "metrics = 127.0.0.1:%d" % port})
@@ -349,16 +513,20 @@ def the_service_manager_is_told(directory):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--filtered"]:
+        filtered(sys.argv[2].split(","), sys.argv[3:])
     bed.main([
         every_command_asks_for_its_role,
         nobody_may_only_say_who_it_is,
         a_pattern_limits_a_role_to_galleries,
+        certificates_are_users,
         rights_follow_a_reload,
         a_reload_does_not_disturb_those_who_authenticate,
         a_wrong_configuration_is_refused_whole,
         a_right_configuration_is_said_to_be,
         every_thread_is_confined,
         nothing_it_does_is_refused_by_its_own_filter,
+        it_works_with_the_units_filter_and_no_privileges,
         prometheus_is_told_what_happened,
         the_service_manager_is_told,
     ])
