@@ -121,7 +121,7 @@ UNIT_FILE := $(if $(LINEUPD),$(BUILD)/lineupd.service)
 LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
 # Without the daemon's libraries nothing talks to it.
-CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c $(notdir $(wildcard userspace/cli/load*.c userspace/cli/cmd_load.c userspace/cli/cmd_top.c)))
+CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c cmd_load.c load_run.c load_plot.c cmd_top.c)
 CLI_SRC := $(filter-out $(if $(DAEMON_ON),%/remote_none.c,$(CLI_REMOTE)),$(wildcard userspace/cli/*.c)) $(if $(DAEMON_ON),userspace/daemon/histogram.c)
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CLI_SRC))
 # Tests of what is not built in are not built either.
@@ -328,7 +328,7 @@ $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 
 DAEMON_TESTS := $(filter $(BUILD)/tests/unit/test_daemon_% $(BUILD)/tests/fuzz/fuzz_daemon_% $(BUILD)/tests/fuzz/replay_daemon_%,$(UNIT) $(FUZZERS) $(REPLAYS))
 $(DAEMON_TESTS): $(BUILD)/userspace/daemon/daemon.a
-$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(BUILD)/tests/unit/daemon_bed.o: INCLUDE += -Iuserspace/daemon
+$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(filter $(BUILD)/tests/unit/daemon_%,$(UNIT_HELP_OBJ)): INCLUDE += -Iuserspace/daemon
 IN_ORDER = $(filter %.o,$^) $(filter %/helpers.a,$^) $(filter %/daemon.a,$^) $(filter %/liblineup.a,$^) $(if $(filter %/daemon.a,$^),$(DAEMON_LIBS))
 
 $(UNIT): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(if $(UNIT_HELP_OBJ),$(BUILD)/tests/unit/helpers.a) $(STATIC)

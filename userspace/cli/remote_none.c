@@ -7,10 +7,27 @@ static int none(void)
 	return CLI_FAILED;
 }
 
+static int refuse(struct cli *cli)
+{
+	return cli_fail(cli, "this build cannot talk to lineupd: it was made without hiredis");
+}
+
+int cmd_load(struct cli *cli, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	return refuse(cli);
+}
+
+int cmd_top(struct cli *cli, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	return refuse(cli);
+}
+
 int remote_open(struct cli *cli, const struct remote_options *options, const char *name, struct remote **remote)
 {
 	(void)options, (void)name, (void)remote;
-	return cli_fail(cli, "this build cannot talk to lineupd: it was made without hiredis");
+	return refuse(cli);
 }
 
 void remote_close(struct remote *remote)
