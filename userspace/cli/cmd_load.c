@@ -120,11 +120,6 @@ static int parse(struct cli *cli, int argc, char **argv, struct load_options *o,
 
 /* ---- the report ---- */
 
-static double ms(const struct load_count *c, double quantile)
-{
-	return (quantile < 1 ? (double)histogram_quantile(&c->latency, quantile) : (double)c->latency.max) / 1e6;
-}
-
 static uint64_t errors(const struct load_count *c)
 {
 	uint64_t n = 0;
@@ -137,7 +132,7 @@ static uint64_t errors(const struct load_count *c)
 static void print_row(const char *what, double offered, const struct load_count *c, const struct load_step *s)
 {
 	printf("%-7s %10.1f %10.1f %9.3f %9.3f %9.3f %9.3f %8" PRIu64 " %8" PRIu64 " %8" PRIu64 "\n", what, offered,
-	       (double)c->in_time / fmax(s->seconds, 1e-9), ms(c, 0.5), ms(c, 0.99), ms(c, 0.999), ms(c, 1), c->busy, errors(c), c->unanswered);
+	       (double)c->in_time / fmax(s->seconds, 1e-9), load_quantile_ms(c, 0.5), load_quantile_ms(c, 0.99), load_quantile_ms(c, 0.999), load_quantile_ms(c, 1), c->busy, errors(c), c->unanswered);
 }
 
 static int print_step(struct cli *cli, const struct load_options *o, const struct load_step *s, bool first)
@@ -178,8 +173,8 @@ static json_t *count_json(double offered, const struct load_count *c, double sec
 	return json_pack("{s:f, s:f, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "offered_per_second", offered, "answered_per_second",
 			 (double)c->in_time / fmax(seconds, 1e-9), "due", (json_int_t)c->due, "answered", (json_int_t)c->answered, "busy",
 			 (json_int_t)c->busy, "unanswered", (json_int_t)c->unanswered, "errors", kinds, "mean_ms",
-			 c->latency.count ? (double)c->latency.sum / (double)c->latency.count / 1e6 : 0.0, "p50_ms", ms(c, 0.5), "p90_ms", ms(c, 0.9), "p99_ms",
-			 ms(c, 0.99), "p99_9_ms", ms(c, 0.999), "max_ms", ms(c, 1), "latency_ns_at_most", buckets);
+			 c->latency.count ? (double)c->latency.sum / (double)c->latency.count / 1e6 : 0.0, "p50_ms", load_quantile_ms(c, 0.5), "p90_ms", load_quantile_ms(c, 0.9), "p99_ms",
+			 load_quantile_ms(c, 0.99), "p99_9_ms", load_quantile_ms(c, 0.999), "max_ms", load_quantile_ms(c, 1), "latency_ns_at_most", buckets);
 }
 
 static json_t *result_json(const struct load_result *r)

@@ -70,6 +70,8 @@ int load_step(struct load *load, double rate, struct load_step *step);
 /* Takes away what was enrolled; says so if it cannot. */
 int load_clean(struct load *load);
 void load_close(struct load *load);
+/* In ms; of the largest value exactly, of others 3 % at most too large. 0: there are none. */
+double load_quantile_ms(const struct load_count *count, double quantile);
 
 /* load_plot.c */
 

@@ -37,11 +37,6 @@ static double rate_y(const struct axes *a, double rate)
 	return BOTTOM - (BOTTOM - LOWER) * fmin(rate, a->x_max) / a->x_max;
 }
 
-static double quantile_ms(const struct load_step *s, double quantile)
-{
-	return (quantile < 1 ? (double)histogram_quantile(&s->search.latency, quantile) : (double)s->search.latency.max) / 1e6;
-}
-
 static void text(FILE *f, double x, double y, const char *anchor, const char *attributes, const char *string)
 {
 	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, attributes);
@@ -68,8 +63,8 @@ static void axes_init(struct axes *a, const struct load_result *r)
 
 	for (uint32_t i = 0; i < r->steps; i++) {
 		if (r->step[i].search.latency.count) {
-			low = fmin(low, quantile_ms(&r->step[i], 0.5));
-			high = fmax(high, quantile_ms(&r->step[i], 1));
+			low = fmin(low, load_quantile_ms(&r->step[i].search, 0.5));
+			high = fmax(high, load_quantile_ms(&r->step[i].search, 1));
 		}
 		rate = fmax(rate, fmax(r->step[i].offered, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
 	}
@@ -121,12 +116,12 @@ static void draw_latency(FILE *f, const struct axes *a, const struct load_result
 		fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.2\" %s points=\"", lines[q].colour, q == 3 ? "stroke-dasharray=\"3 4\"" : "");
 		for (uint32_t i = 0; i < r->steps; i++)
 			if (r->step[i].search.latency.count)
-				fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered), latency_y(a, quantile_ms(&r->step[i], lines[q].quantile)));
+				fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered), latency_y(a, load_quantile_ms(&r->step[i].search, lines[q].quantile)));
 		fprintf(f, "\"/>\n");
 		for (uint32_t i = 0; i < r->steps; i++)
 			if (r->step[i].search.latency.count)
 				fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", x_of(a, r->step[i].offered),
-					latency_y(a, quantile_ms(&r->step[i], lines[q].quantile)), lines[q].colour);
+					latency_y(a, load_quantile_ms(&r->step[i].search, lines[q].quantile)), lines[q].colour);
 		fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"2.2\"/>\n", RIGHT + 20, TOP + 14 + (int)q * 26, RIGHT + 52,
 			TOP + 14 + (int)q * 26, lines[q].colour);
 		text(f, RIGHT + 60, TOP + 18 + (double)q * 26, "start", "", lines[q].name);

@@ -461,6 +461,13 @@ int load_step(struct load *l, double rate, struct load_step *step)
 	return status ? status : give_up(l, now_ns());
 }
 
+double load_quantile_ms(const struct load_count *count, double quantile)
+{
+	uint64_t max = count->latency.max, value = histogram_quantile(&count->latency, quantile);
+
+	return (double)(value < max ? value : max) / 1e6;
+}
+
 int load_clean(struct load *l)
 {
 	struct remote_command c = { 0 };
