@@ -55,7 +55,7 @@ both()
 	equal "$got" "$want"
 	for side in here there; do
 		sed -i -E 's/"(seconds|resident|io|bytes_read|threads|probes|passes|rows_scanned|rows_reranked)":[^,}]+/"\1":X/g
-			s/^(seconds|rows\/second) .*/\1/; s/[0-9]+ re-ranked, .*/X/' $side
+			s/^(seconds|rows\/second) .*/\1/; s/[0-9]+ re-ranked, .*/X/' "$side"
 	done
 	diff here there >difference || { head -n 6 difference; return 1; }
 }
@@ -187,6 +187,7 @@ replies_that_make_no_sense_are_refused()
 	for reply in ':1\r\n' '*0\r\n' '$-1\r\n' 'HTTP/1.1 400 Bad Request\r\n\r\n' '*2\r\n$3\r\ndim\r\n:4\r\n' '*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n'; do
 		peer odd "$reply"
 		for command in 'info' 'search --probes some.npy' 'verify --probes some.npy --subject x' 'compact' 'load --probes some.npy --rate 1'; do
+			# shellcheck disable=SC2086 # words
 			set -- $command
 			first=$1
 			shift
@@ -278,7 +279,7 @@ top_shows_what_lineupd_does()
 	grep -q '^two  *500 ' out
 	grep -q '^search  ' out
 	lineup top --once --interval 0.2 lineup://two >out
-	! grep -q '^one ' out
+	no grep -q "^one " out
 	# In a terminal: a screen of its own, which is left again.
 	python3 - "$LINEUP" <<-'END'
 		import os, pty, sys, time

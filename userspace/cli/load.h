@@ -35,7 +35,7 @@ struct load_error {
 
 /* What became of one kind of request. */
 struct load_count {
-	struct histogram latency;  /* from the time that it was to be sent, of the answered and of those never answered, which took at least that */
+	struct histogram latency;  /* from when it was due; of the answered, and of those never answered, which took at least that */
 	uint64_t due;              /* were to be sent in the measured time */
 	uint64_t answered;         /* of them, rightly */
 	uint64_t in_time;          /* answers that came in the measured time, rightly: whenever their request was due */
