@@ -328,7 +328,7 @@ $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 
 DAEMON_TESTS := $(filter $(BUILD)/tests/unit/test_daemon_% $(BUILD)/tests/fuzz/fuzz_daemon_% $(BUILD)/tests/fuzz/replay_daemon_%,$(UNIT) $(FUZZERS) $(REPLAYS))
 $(DAEMON_TESTS): $(BUILD)/userspace/daemon/daemon.a
-$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(BUILD)/tests/unit/daemon_bed.o: INCLUDE += -Iuserspace/daemon
+$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(filter $(BUILD)/tests/unit/daemon_%,$(UNIT_HELP_OBJ)): INCLUDE += -Iuserspace/daemon
 IN_ORDER = $(filter %.o,$^) $(filter %/helpers.a,$^) $(filter %/daemon.a,$^) $(filter %/liblineup.a,$^) $(if $(filter %/daemon.a,$^),$(DAEMON_LIBS))
 
 $(UNIT): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(if $(UNIT_HELP_OBJ),$(BUILD)/tests/unit/helpers.a) $(STATIC)

@@ -342,7 +342,7 @@ stages_include_only_stages_to_their_left()
 		lineup internal io ctx memory crc32c half pool
 		capture lineup-extractor lineup-inband extractor inband
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
+		gallery block manifest segment journal enrol snapshot state stage group table lookup pages pace files change delete compact maintain check export
 		stream
 		score
 		topk
@@ -879,7 +879,7 @@ has_daemon()
 
 daemon_speaks_to_redis_clients()
 {
-	daemon_stage "${FUNCNAME[0]}" "conformance server"
+	daemon_stage "${FUNCNAME[0]}" "conformance server access"
 }
 
 daemon_history_is_linearizable()
@@ -894,7 +894,7 @@ daemon_survives_faults()
 
 daemon_survives_torture()
 {
-	daemon_stage "${FUNCNAME[0]}" "torture"
+	daemon_stage "${FUNCNAME[0]}" "tortured"
 }
 
 daemon_keeps_nothing_of_probes()
@@ -911,7 +911,7 @@ daemon_tests_under_asan_and_ubsan()
 	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
 		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
 	elif compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined daemon-programs; then
-		run_daemon "$stage" "$out/asan" "conformance server history faults torture"
+		run_daemon "$stage" "$out/asan" "conformance server access history faults tortured"
 	fi
 	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE
 }

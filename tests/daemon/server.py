@@ -52,7 +52,7 @@ def the_connection_commands_are_those_of_redis(directory):
         cursor, names = client("SCAN", 0)
         assert cursor == b"0" and names == []
         refused(client, "NOSUCH", "a", says="unknown command")
-        refused(client, "AUTH", "secret")
+        refused(client, "AUTH", "secret", says="without any password")
     with daemon.client(3) as client:
         assert client("RESET") == "RESET"
         assert isinstance(client("CONFIG", "GET", "save"), list) and not isinstance(client("CONFIG", "GET", "save"), Pairs)

@@ -100,6 +100,11 @@ void bed_end(struct bed *bed, uint32_t index)
 
 void bed_open(struct bed *bed, bool single, void (*change)(struct config *config))
 {
+	bed_open_inherited(bed, single, change, -1);
+}
+
+void bed_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener)
+{
 	struct clients_setup setup = { .dispatch = dispatch, .holds = holds, .closed = closed, .arg = bed };
 	char error[512];
 
@@ -120,6 +125,8 @@ void bed_open(struct bed *bed, bool single, void (*change)(struct config *config
 	setup.loop = bed->loop;
 	setup.config = &bed->config;
 	setup.access = bed->access;
+	setup.inherited = &listener;
+	setup.inherited_count = listener >= 0;
 	assert_int_equal(clients_create(&setup, &bed->clients), 0);
 }
 

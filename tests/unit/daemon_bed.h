@@ -28,6 +28,8 @@ struct bed {
 
 /* @change may be NULL; changes the configuration before it is used. @single: without multishot operations. */
 void bed_open(struct bed *bed, bool single, void (*change)(struct config *config));
+/* Likewise, with one listening socket that is inherited. */
+void bed_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener);
 void bed_close(struct bed *bed);
 /* A connection: not blocking. */
 int bed_connect(struct bed *bed);

@@ -49,15 +49,13 @@ static void maintenance_loses_nothing(void **state)
 	}
 }
 
-static void maintenance_loses_nothing_of_what_is_done_beside_it(void **state)
+static void beside(struct crash_scenario scenario)
 {
-	struct crash_scenario scenario = { .name = "beside maintenance", .points_min = 40, .maintained = true };
-	/* The writer seals by himself in the middle, so that what is merged has new deleted-files by the end. */
 	struct ledger_op ops[3];
 
-	(void)state;
+	scenario.maintained = true;
+	scenario.points_min = 40;
 	crash_furnish(&scenario);
-	scenario.seal_bytes = 400;
 	ops[0] = crash_delete_template(32, 21);
 	ops[1] = crash_replace(31, 6);
 	ops[2] = crash_enrol(35, 9);
@@ -65,6 +63,14 @@ static void maintenance_loses_nothing_of_what_is_done_beside_it(void **state)
 		scenario.op = (struct ledger_op) { .kind = LEDGER_MAINTAIN, .compact = compact, .ops = ops, .op_count = ARRAY_SIZE(ops) };
 		crash_everywhere(&scenario);
 	}
+}
+
+static void maintenance_loses_nothing_of_what_is_done_beside_it(void **state)
+{
+	(void)state;
+	beside((struct crash_scenario) { .name = "beside a seal" });
+	/* The writer seals by himself in the middle, so that what is merged has a deleted-file by the end. */
+	beside((struct crash_scenario) { .name = "beside a merge and a seal", .seal_bytes = 400 });
 }
 
 int main(void)

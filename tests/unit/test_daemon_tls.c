@@ -6,77 +6,18 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "daemon_identity.h"
 #include "tls.h"
-
-/* ---- certificates ---- */
-
-struct identity {
-	gnutls_x509_crt_t certificate;
-	gnutls_x509_privkey_t key;
-	char certificate_path[128], key_path[128];
-};
 
 struct bed {
 	char directory[64];
 	struct identity ca, other_ca, server, client, stranger, server_as_client;
 };
-
-static void write_pem(const char *path, gnutls_datum_t *pem)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(pem->data, 1, pem->size, f), pem->size);
-	assert_int_equal(fclose(f), 0);
-	gnutls_free(pem->data);
-}
-
-/* Signed by @issuer, or by itself. */
-static void make(struct bed *bed, struct identity *id, const char *name, const struct identity *issuer, const char *purpose)
-{
-	static unsigned char serial;
-	gnutls_datum_t pem;
-
-	serial++;
-	assert_int_equal(gnutls_x509_privkey_init(&id->key), 0);
-	assert_int_equal(gnutls_x509_privkey_generate(id->key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0), 0);
-	assert_int_equal(gnutls_x509_crt_init(&id->certificate), 0);
-	gnutls_x509_crt_set_version(id->certificate, 3);
-	gnutls_x509_crt_set_serial(id->certificate, &serial, 1);
-	gnutls_x509_crt_set_activation_time(id->certificate, time(NULL) - 3600);
-	gnutls_x509_crt_set_expiration_time(id->certificate, time(NULL) + 3600);
-	gnutls_x509_crt_set_key(id->certificate, id->key);
-	gnutls_x509_crt_set_dn_by_oid(id->certificate, GNUTLS_OID_X520_COMMON_NAME, 0, name, (unsigned int)strlen(name));
-	gnutls_x509_crt_set_ca_status(id->certificate, !purpose);
-	gnutls_x509_crt_set_key_usage(id->certificate, purpose ? GNUTLS_KEY_DIGITAL_SIGNATURE : GNUTLS_KEY_KEY_CERT_SIGN);
-	if (purpose)
-		gnutls_x509_crt_set_key_purpose_oid(id->certificate, purpose, 0);
-	if (!issuer)
-		issuer = id;
-	assert_int_equal(gnutls_x509_crt_sign2(id->certificate, issuer->certificate, issuer->key, GNUTLS_DIG_SHA256, 0), 0);
-	snprintf(id->certificate_path, sizeof(id->certificate_path), "%s/%s.crt", bed->directory, name);
-	snprintf(id->key_path, sizeof(id->key_path), "%s/%s.key", bed->directory, name);
-	assert_int_equal(gnutls_x509_crt_export2(id->certificate, GNUTLS_X509_FMT_PEM, &pem), 0);
-	write_pem(id->certificate_path, &pem);
-	assert_int_equal(gnutls_x509_privkey_export2(id->key, GNUTLS_X509_FMT_PEM, &pem), 0);
-	write_pem(id->key_path, &pem);
-}
-
-static void unmake(struct identity *id)
-{
-	gnutls_x509_crt_deinit(id->certificate);
-	gnutls_x509_privkey_deinit(id->key);
-	unlink(id->certificate_path);
-	unlink(id->key_path);
-}
 
 static int set_up(void **state)
 {
@@ -84,12 +25,12 @@ static int set_up(void **state)
 
 	strcpy(bed->directory, "/tmp/lineup-tls-XXXXXX");
 	assert_non_null(mkdtemp(bed->directory));
-	make(bed, &bed->ca, "ca", NULL, NULL);
-	make(bed, &bed->other_ca, "other-ca", NULL, NULL);
-	make(bed, &bed->server, "server", &bed->ca, GNUTLS_KP_TLS_WWW_SERVER);
-	make(bed, &bed->client, "client-7", &bed->ca, GNUTLS_KP_TLS_WWW_CLIENT);
-	make(bed, &bed->stranger, "stranger", &bed->other_ca, GNUTLS_KP_TLS_WWW_CLIENT);
-	make(bed, &bed->server_as_client, "server-2", &bed->ca, GNUTLS_KP_TLS_WWW_SERVER);
+	identity_make(&bed->ca, bed->directory, "ca", NULL, NULL);
+	identity_make(&bed->other_ca, bed->directory, "other-ca", NULL, NULL);
+	identity_make(&bed->server, bed->directory, "server", &bed->ca, GNUTLS_KP_TLS_WWW_SERVER);
+	identity_make(&bed->client, bed->directory, "client-7", &bed->ca, GNUTLS_KP_TLS_WWW_CLIENT);
+	identity_make(&bed->stranger, bed->directory, "stranger", &bed->other_ca, GNUTLS_KP_TLS_WWW_CLIENT);
+	identity_make(&bed->server_as_client, bed->directory, "server-2", &bed->ca, GNUTLS_KP_TLS_WWW_SERVER);
 	*state = bed;
 	return 0;
 }
@@ -98,12 +39,12 @@ static int tear_down(void **state)
 {
 	struct bed *bed = *state;
 
-	unmake(&bed->ca);
-	unmake(&bed->other_ca);
-	unmake(&bed->server);
-	unmake(&bed->client);
-	unmake(&bed->stranger);
-	unmake(&bed->server_as_client);
+	identity_unmake(&bed->ca);
+	identity_unmake(&bed->other_ca);
+	identity_unmake(&bed->server);
+	identity_unmake(&bed->client);
+	identity_unmake(&bed->stranger);
+	identity_unmake(&bed->server_as_client);
 	rmdir(bed->directory);
 	free(bed);
 	return 0;

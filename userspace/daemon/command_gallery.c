@@ -229,16 +229,17 @@ static void maintain_done(struct job *job)
 
 void command_lineup_maintain(struct server *server, struct request *request)
 {
-	struct job *job = job_begin(server, request, sizeof(*job), NULL);
 	bool compact = request->arguments == 3 && argument_is(&request->argument[2], "COMPACT");
+	struct job *job;
 
-	if (!job)
-		return;
 	if (request->arguments > 2 && !compact) {
 		request_error(request, METRIC_ERROR_INVALID, "ERR syntax error in LINEUP.MAINTAIN: only COMPACT may follow");
-		job_end(job);
+		request_end(request);
 		return;
 	}
+	job = job_begin(server, request, sizeof(*job), NULL);
+	if (!job)
+		return; /* the request is gone */
 	job->done = maintain_done;
 	job->op.kind = KEEPER_MAINTAIN;
 	job->op.compact = compact ? 2 : 0;

@@ -9,6 +9,7 @@ struct maintainer {
 	struct keeper *keeper;
 	uint64_t not_before_ns;          /* after a failure, or a compaction that nobody asked for */
 	uint64_t pause_ms;
+	uint32_t segments;               /* after the last one: bulk enrolments add their own, which are merged */
 };
 
 /* Told of progress by a maintenance: whether it shall go on. */
@@ -37,7 +38,7 @@ static int due(struct maintainer *m)
 	lineup_gallery_now(k->gallery, &state);
 	if (percent && state.rows > state.templates && (state.rows - state.templates) * 100 >= state.rows * percent)
 		return 1;
-	return state.journal_bytes > KEEPER_SEAL_BYTES ? 0 : -1;
+	return state.journal_bytes > KEEPER_SEAL_BYTES || state.segments > m->segments ? 0 : -1;
 }
 
 static int maintain(struct maintainer *m, uint32_t compact, struct lineup_maintain_result *result, char *message)
@@ -69,6 +70,10 @@ static int maintain(struct maintainer *m, uint32_t compact, struct lineup_mainta
 			m->pause_ms = KEEPER_PAUSE_MS_MAX;
 		m->not_before_ns = now_ns() + m->pause_ms * 1000000;
 	} else {
+		struct lineup_gallery_state state;
+
+		lineup_gallery_now(k->gallery, &state);
+		m->segments = state.segments;
 		m->pause_ms = 0;
 		m->not_before_ns = result->compacted ? now_ns() + KEEPER_COMPACT_PAUSE_MS * 1000000ULL : 0;
 	}

@@ -164,9 +164,9 @@ static const struct {
 } histograms[METRIC_LATENCIES] = {
 	[METRIC_SEARCH_NS] = { "search_duration_seconds", "From a search request to its reply." },
 	[METRIC_SEARCH_WAIT_NS] = { "search_wait_seconds", "Of it, until the scan took its probes in." },
-	[METRIC_ENROL_NS] = { "change_duration_seconds", "From a request that changes a gallery to its reply, which means that it is durable." },
+	[METRIC_ENROL_NS] = { "enrol_duration_seconds", "From a request that enrols to its reply, which means that it is durable." },
 	[METRIC_SYNC_NS] = { "sync_duration_seconds", "Of the commit of a group: its write and its sync." },
-	[METRIC_OTHER_NS] = { "other_duration_seconds", "From any other request to its reply." },
+	[METRIC_OTHER_NS] = { "other_duration_seconds", "From another request that another thread worked on to its reply." },
 };
 
 static void head(struct buffer *b, const char *name, const char *type, const char *help)

@@ -199,14 +199,23 @@ int seccomp_confine(const struct config *config)
 	return 0;
 }
 
+static void could_not(const char *what)
+{
+	char quoted[256];
+
+	log_event(LOG_WARN, "harden", "what=%s reason=%s", what, log_quote(quoted, sizeof(quoted), strerror(errno)));
+}
+
 void seccomp_harden(void)
 {
 	static const struct rlimit none = { 0, 0 };
-	char quoted[256];
+	struct rlimit cores;
 
-	/* Probes and templates are in this memory: no core of it, and no debugger of another process of the same user. */
-	if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-		log_event(LOG_WARN, "harden", "what=cores reason=%s", log_quote(quoted, sizeof(quoted), strerror(errno)));
+	/* Probes and templates are in this memory: no core of it, and no debugger of another process of the same user. A unit may have set the limit, and forbid to. */
+	if ((getrlimit(RLIMIT_CORE, &cores) || cores.rlim_max) && setrlimit(RLIMIT_CORE, &none))
+		could_not("cores");
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		could_not("dumpable");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		log_event(LOG_WARN, "harden", "what=privileges reason=%s", log_quote(quoted, sizeof(quoted), strerror(errno)));
+		could_not("privileges");
 }

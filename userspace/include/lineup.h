@@ -421,7 +421,7 @@ enum lineup_gallery_flags {
 	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
 	/*
 	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make the journal
-	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same.
+	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do commits merge segments.
 	 */
 	LINEUP_GALLERY_MAINTAINED = 1 << 1,
 };
@@ -517,9 +517,9 @@ int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *ma
 /* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
 /*
- * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
- * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
- * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last
+ * sync nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it again, tells;
+ * repeating the enrolment with its op_id is safe either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
  */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
@@ -612,9 +612,16 @@ void lineup_group_abort(struct lineup_group *group);
 
 struct lineup_maintain_options {
 	uint32_t size;
-	uint32_t compact;        /* 0: seal only what the journal holds once it is long; 1: drop deleted rows as well, where there are any; 2: as 1, and seal whatever there is */
-	uint64_t bytes_per_second; /* of reading and writing, at most; 0: no limit */
-	/* Asked at least every 10 ms of work or sleep, in rows; false: -ECANCELED, nothing has changed. May be NULL. */
+	/*
+	 * 0: seal the journal once it is long, and merge small segments; 1: and drop deleted rows, where there are any; 2: as 1, but seal whatever
+	 * there is and merge all that is smaller than it need be.
+	 */
+	uint32_t compact;
+	uint64_t bytes_per_second; /* of reading and writing, at most, but for what is committed meanwhile, which is copied at once; 0: no limit */
+	/*
+	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is sorted. False: that
+	 * step is undone and -ECANCELED returned; steps before it stay. May be NULL.
+	 */
 	lineup_progress_fn *progress;
 	void *progress_arg;
 };
@@ -624,8 +631,8 @@ struct lineup_maintain_result {
 	uint64_t rows_dropped;
 	uint64_t bytes_written;
 	double seconds;
-	double seconds_held;     /* of it, while operations had to wait */
-	uint32_t files_held;
+	double seconds_held;     /* of it, while operations had to wait, or it for one that was under way */
+	uint32_t files_held;     /* old files that searches or other processes still read, or that a late stop left: for the next maintenance */
 };
 
 /*
@@ -638,8 +645,8 @@ int lineup_gallery_maintain(struct lineup_gallery *gallery, const struct lineup_
 /* Why the gallery, open for writing, refuses changes (static text), or NULL. Any thread. */
 const char *lineup_gallery_refuses(const struct lineup_gallery *gallery);
 /*
- * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and searchers keep their
- * state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
+ * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and
+ * searchers keep their state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
  */
 int lineup_gallery_recover(struct lineup_gallery *gallery);
 

@@ -69,9 +69,11 @@
  *	d[0] = hash(model_digest, uint32_t dim, uint32_t store)
  *	d[n] = hash(d[n - 1], uint32_t kind, uint64_t sequence, op_id, uint64_t rows, hash(content of operation n))
  *
- * with the fields one after the other, without gaps. The content of a deletion is its template ids, uint64_t, ascending. The content of an enrolment or a
- * replacement is, row by row: uint8_t length and bytes of the subject's name; uint8_t count of lists, and their names, each of 32 bytes with zeros, ascending bytewise;
- * int64_t expires; the vector as stored, dim float or float16.
+ * with the fields one after the other, without gaps. The content of a deletion is its template ids, uint64_t, ascending. The content of an
+ * enrolment or a replacement is, row by row: uint8_t length and bytes of the subject's name; uint8_t count of lists, and their names, each of 32
+ * bytes with zeros, ascending bytewise; int64_t expires; the vector as stored, dim float or float16.
+ *
+ * Maintenance beside the writer: maintain.c.
  */
 
 enum {
