@@ -93,6 +93,7 @@ static bool allowed(const struct command *c, struct request *request)
 	struct session *session = client_session(request->client);
 	const char *key = NULL;
 	char name[DAEMON_NAME_BYTES_MAX + 1];
+	bool fits;
 
 	if (!c->roles)
 		return true;
@@ -110,7 +111,11 @@ static bool allowed(const struct command *c, struct request *request)
 		}
 	}
 	/* What is about no gallery is for everybody who has one of the roles for some gallery, but what an admin does. */
-	if (key ? access_allows(session, c->roles, key) : c->roles == ADMIN ? access_allows(session, ADMIN, NULL) : access_allows_any(session, c->roles))
+	if (key)
+		fits = access_allows(session, c->roles, key);
+	else
+		fits = c->roles == ADMIN ? access_allows(session, ADMIN, NULL) : access_allows_any(session, c->roles);
+	if (fits)
 		return true;
 	request_error(request, METRIC_ERROR_DENIED, "NOPERM this user has no permissions to run the '%s' command%s", c->name,
 		      key ? " on this gallery" : "");
@@ -178,8 +183,9 @@ void command_dispatch(void *arg, struct request *request)
 }
 
 /*
- * A client's requests take effect in their order, though they are carried out side by side: changes and queued reads go through one keeper, in order; searches take their
- * state when they are dispatched, or in the keeper's queue, behind queued reads of their client.
+ * A client's requests take effect in their order, though they are carried out side by side: changes and queued reads
+ * go through one keeper, in order; searches take their state when they are dispatched, or in the keeper's queue,
+ * behind queued reads of their client.
  */
 bool command_holds(void *arg, const struct request *request)
 {

@@ -114,7 +114,8 @@ static int gallery_new(struct galleries *gs, const char *name, size_t size, cons
 		free(g);
 		return -ENOMEM;
 	}
-	g->setup = (struct keeper_setup){ .ctx = gs->ctx, .crew = gs->crew, .loop = gs->loop, .config = gs->config, .name = g->name, .path = g->path };
+	g->setup = (struct keeper_setup){ .ctx = gs->ctx, .crew = gs->crew, .loop = gs->loop,
+		.config = gs->config, .name = g->name, .path = g->path };
 	*gallery = g;
 	return 0;
 }
@@ -132,7 +133,8 @@ static void log_failure(struct gallery *g, const char *event)
 
 	if (!g->message[0])
 		snprintf(g->message, sizeof(g->message), "%s", strerror(-g->err));
-	log_event(LOG_ERROR, event, "gallery=%s error=%s", log_quote(name, sizeof(name), g->name), log_quote(text, sizeof(text), g->message));
+	log_event(LOG_ERROR, event, "gallery=%s error=%s", log_quote(name, sizeof(name), g->name),
+		  log_quote(text, sizeof(text), g->message));
 }
 
 /* It stays known, with the reason, for who asks and for the health check. */
@@ -284,7 +286,8 @@ bool gallery_wait(struct galleries *gs, const char *name, size_t size, gallery_d
 }
 
 /* Opens a gallery by a thread; answers by itself what cannot begin. */
-static struct gallery *begin(struct galleries *gs, const char *name, size_t size, const char *path, gallery_done_fn *done, void *arg)
+static struct gallery *begin(struct galleries *gs, const char *name, size_t size, const char *path,
+			     gallery_done_fn *done, void *arg)
 {
 	struct gallery *g = find(gs, name, size);
 	bool known = g && g->state == GALLERY_FAILED;
@@ -398,7 +401,8 @@ uint32_t galleries_count(const struct galleries *gs)
 	return count;
 }
 
-int galleries_create(struct lineup_ctx *ctx, struct lineup_crew *crew, struct loop *loop, const struct config *config, struct galleries **galleries)
+int galleries_create(struct lineup_ctx *ctx, struct lineup_crew *crew, struct loop *loop,
+		     const struct config *config, struct galleries **galleries)
 {
 	struct galleries *gs = calloc(1, sizeof(*gs));
 
@@ -418,7 +422,8 @@ static int open_now(struct galleries *gs, const char *name, const char *path, bo
 	if (!gallery_name_ok(name, strlen(name)) || gs->count >= DAEMON_GALLERIES_MAX) {
 		char text[2 * 256];
 
-		log_event(LOG_WARN, "gallery_skipped", "name=%s reason=\"not a gallery's name, or too many\"", log_quote(text, sizeof(text), name));
+		log_event(LOG_WARN, "gallery_skipped", "name=%s reason=\"not a gallery's name, or too many\"",
+			  log_quote(text, sizeof(text), name));
 		return -EINVAL;
 	}
 	err = gallery_new(gs, name, strlen(name), path, &g);
