@@ -41,10 +41,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *nul = memchr(data, 0, size);
 	size_t text_size = nul ? (size_t)(nul - data) : size, json_size = nul ? size - text_size - 1 : 0;
-	json_t *json = nul ? json_loadb((const char *)nul + 1, json_size, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL) : NULL;
+	json_t *json = nul ? json_loadb((const char *)nul + 1, json_size,
+					JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL)
+			   : NULL;
 	int plain = ask("", data, text_size, "", json), not, twice;
 
-	/* Negated it says the opposite, unless a field is missing; twice negated the same. Longer by a few bytes it may pass a limit. */
+	/*
+	 * Negated it says the opposite, unless a field is missing; twice negated the same. Longer by a few bytes it may pass a
+	 * limit.
+	 */
 	not = ask("not (", data, text_size, ")", json);
 	twice = ask("!!(", data, text_size, " )", json);
 	if (plain >= 0) {

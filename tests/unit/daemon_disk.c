@@ -86,7 +86,8 @@ static void lose_power(void)
 
 		if (fd < 0)
 			continue;
-		if (pwrite(fd, changes[i].before, changes[i].size_old, changes[i].offset) < 0 || ftruncate(fd, changes[i].size_before))
+		if (pwrite(fd, changes[i].before, changes[i].size_old, changes[i].offset) < 0 ||
+		    ftruncate(fd, changes[i].size_before))
 			abort();
 		close(fd);
 	}
@@ -188,7 +189,9 @@ static int disk_reserved(sqlite3_file *file, int *out)
 
 static int disk_control(sqlite3_file *file, int op, void *arg)
 {
-	return op == SQLITE_FCNTL_SIZE_HINT || op == SQLITE_FCNTL_CHUNK_SIZE ? SQLITE_NOTFOUND : real(file)->pMethods->xFileControl(real(file), op, arg);
+	return op == SQLITE_FCNTL_SIZE_HINT || op == SQLITE_FCNTL_CHUNK_SIZE
+		       ? SQLITE_NOTFOUND
+		       : real(file)->pMethods->xFileControl(real(file), op, arg);
 }
 
 static int disk_sector(sqlite3_file *file)
@@ -206,8 +209,9 @@ static int disk_traits(sqlite3_file *file)
 static int disk_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *file, int flags, int *out)
 {
 	static const sqlite3_io_methods methods = {
-		1, disk_close, disk_read, disk_write, disk_truncate, disk_sync, disk_size, disk_lock, disk_unlock, disk_reserved, disk_control, disk_sector,
-		disk_traits, NULL, NULL, NULL, NULL, NULL, NULL,
+		1,	   disk_close,	disk_read,     disk_write,   disk_truncate, disk_sync,	 disk_size,
+		disk_lock, disk_unlock, disk_reserved, disk_control, disk_sector,   disk_traits, NULL,
+		NULL,	   NULL,	NULL,	       NULL,	     NULL,
 	};
 	struct disk_file *f = (struct disk_file *)file;
 	int code;

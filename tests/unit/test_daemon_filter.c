@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// FILTER expressions: random ones against a walk over the tree they were printed from, Redis's documented cases, and what is refused where.
+// FILTER expressions: random ones against a walk over the tree they were printed from, Redis's documented cases, refusals.
 #include <errno.h>
 #include <math.h>
 #include <setjmp.h>
@@ -45,8 +45,10 @@ static void refused(const char *expression, const char *why)
 
 /* ---- by hand ---- */
 
-static const char ALICE[] = "{\"age\": 25, \"name\": \"Alice\", \"active\": true, \"scores\": [85, 90, 95], \"city\": \"New York\", \"none\": null, \"o\": {\"a\": 1}}";
-static const char BOB[] = "{\"age\": 30, \"name\": \"Bob\", \"active\": false, \"scores\": [], \"city\": \"Boston\", \"n\": \"30\", \"no-w_1\": 7}";
+static const char ALICE[] = "{\"age\": 25, \"name\": \"Alice\", \"active\": true, \"scores\": [85, 90, 95], \"city\": \"New "
+			    "York\", \"none\": null, \"o\": {\"a\": 1}}";
+static const char BOB[] =
+	"{\"age\": 30, \"name\": \"Bob\", \"active\": false, \"scores\": [], \"city\": \"Boston\", \"n\": \"30\", \"no-w_1\": 7}";
 
 static void fields_compare_as_redis_documents(void **state)
 {
@@ -125,7 +127,8 @@ static void kinds_convert_as_in_redis(void **state)
 
 static void strings_take_escapes_and_either_quote(void **state)
 {
-	static const char odd[] = "{\"dq\": \"a\\\"b\", \"sq\": \"O'Brien\", \"bs\": \"x\\\\y\", \"nl\": \"l1\\nl2\", \"u\": \"\\u00e9\"}";
+	static const char odd[] =
+		"{\"dq\": \"a\\\"b\", \"sq\": \"O'Brien\", \"bs\": \"x\\\\y\", \"nl\": \"l1\\nl2\", \"u\": \"\\u00e9\"}";
 
 	(void)state;
 	assert_true(matches(".dq == \"a\\\"b\" && 'a\"b' == .dq", odd));
@@ -249,9 +252,12 @@ static const char *const number_text[] = { "0", "1", "-1", "2", "3", "0.5", "10"
 static const char *const strings[] = { "", "a", "ab", "10", "-1", "2", "it's", "x\ny" };
 static const char *const string_text[] = { "''", "\"a\"", "'ab'", "\"10\"", "'-1'", "\"2\"", "'it\\'s'", "'x\\ny'" };
 /* How tightly: the other way round than in the program. A minus would belong to the name of the field before it. */
-static const struct { const char *text; int level; } binary[] = {
-	{ "**", 1 }, { "*", 2 }, { "/", 2 }, { "%", 2 }, { "+", 3 }, { " -", 3 }, { ">", 4 }, { ">=", 4 }, { "<", 4 }, { "<=", 4 }, { "==", 4 },
-	{ "!=", 4 }, { " in ", 4 }, { " and ", 5 }, { "&&", 5 }, { " or ", 6 }, { "||", 6 },
+static const struct {
+	const char *text;
+	int level;
+} binary[] = {
+	{ "**", 1 }, { "*", 2 }, { "/", 2 }, { "%", 2 }, { "+", 3 }, { " -", 3 }, { ">", 4 }, { ">=", 4 }, { "<", 4 },
+	{ "<=", 4 }, { "==", 4 }, { "!=", 4 }, { " in ", 4 }, { " and ", 5 }, { "&&", 5 }, { " or ", 6 }, { "||", 6 },
 };
 
 static uint64_t seed;
@@ -321,7 +327,8 @@ static char *print(char *out, const struct node *t)
 	case ARR:
 		out = stpcpy(out, "[");
 		for (int i = 0; i < t->items; i++)
-			out += sprintf(out, "%s%s", i ? "," : "", t->item[i] >= 0 ? number_text[t->item[i]] : string_text[-1 - t->item[i]]);
+			out += sprintf(out, "%s%s", i ? "," : "",
+				       t->item[i] >= 0 ? number_text[t->item[i]] : string_text[-1 - t->item[i]]);
 		return stpcpy(out, "]");
 	case NEG:
 		out = stpcpy(out, pick(2) ? "!" : " not ");
@@ -442,7 +449,8 @@ static const struct thing items[] = { { .number = &one }, { .string = "ab" } };
 static const struct thing field_things[FIELDS] = {
 	{ .number = &half }, { .string = "ab" }, { .number = &one }, { 0 }, { .list = items, .length = 2 }, { .number = &nought },
 };
-static const char fields[] = "{\"f0\": 2.5, \"f1\": \"ab\", \"f2\": true, \"f3\": null, \"f4\": [1, \"ab\"], \"f5\": false, \"f6\": {}}";
+static const char fields[] =
+	"{\"f0\": 2.5, \"f1\": \"ab\", \"f2\": true, \"f3\": null, \"f4\": [1, \"ab\"], \"f5\": false, \"f6\": {}}";
 
 static void random_expressions_equal_a_walk_over_their_tree(void **state)
 {

@@ -27,7 +27,8 @@ static int compact_local(struct cli *cli, const char *path, struct lineup_compac
 	return status;
 }
 
-static int compact_remote(struct cli *cli, const struct remote_options *options, const char *name, struct lineup_compact_result *result)
+static int compact_remote(struct cli *cli, const struct remote_options *options, const char *name,
+			  struct lineup_compact_result *result)
 {
 	struct remote *remote = NULL;
 	int status = remote_open(cli, options, name, &remote);

@@ -23,9 +23,9 @@ static const char help[] =
 	"                    +Nd, +Nh, +Nm or +Ns from now\n"
 	"  --model ID        the model that made the vectors; refused if the gallery's is another\n"
 	"  --store TYPE      float32 (default) or float16: how a new gallery stores templates\n"
-	"  --op-id HEX       32 hexadecimal digits: the id of this operation, which is done once however often it is sent\n\n"
-	REMOTE_HELP
-	"More than 4 MiB of vectors are then several operations, each all or nothing; repeated with the same --op-id they are done once.\n";
+	"  --op-id HEX       32 hexadecimal digits: the id of this operation, which is done once however often it is "
+	"sent\n\n" REMOTE_HELP "More than 4 MiB of vectors are then several operations, each all or nothing; repeated with the "
+			       "same --op-id they are done once.\n";
 
 enum { CHUNK_BYTES = 8 << 20, CHUNK_ROWS_MAX = 1 << 16 };
 
@@ -174,8 +174,8 @@ int enrol_check_end(struct cli *cli, struct enrolment *e)
 	int status = e->subjects ? cli_status(cli, lineup_subjects_read(e->subjects, &e->subject, &more)) : 0;
 
 	if (!status && more)
-		status = cli_fail(cli, "%s: more subjects than rows: %s has %" PRIu64 " rows only", e->subjects_path, e->vectors.path,
-				  e->vectors.row);
+		status = cli_fail(cli, "%s: more subjects than rows: %s has %" PRIu64 " rows only", e->subjects_path,
+				  e->vectors.path, e->vectors.row);
 	return status;
 }
 
@@ -241,8 +241,8 @@ int enrol_print(struct cli *cli, const struct lineup_enrol_result *r, uint64_t o
 	cli_hex(op_id, r->op_id, sizeof(r->op_id));
 	if (r->repeated)
 		printf("this operation was done before; nothing changed\n");
-	printf("rows            %" PRIu64 "\nfirst template  %" PRIu64 "\nsequence        %" PRIu64 "\nop id           %s\n", r->rows,
-	       r->template_first, r->sequence, op_id);
+	printf("rows            %" PRIu64 "\nfirst template  %" PRIu64 "\nsequence        %" PRIu64 "\nop id           %s\n",
+	       r->rows, r->template_first, r->sequence, op_id);
 	if (operations > 1)
 		printf("operations      %" PRIu64 ", the last of that sequence\n", operations);
 	printf("seconds         %.3f\nrows/second     %.0f\n", seconds, (double)r->rows / (seconds > 1e-9 ? seconds : 1e-9));

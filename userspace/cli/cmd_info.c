@@ -225,7 +225,8 @@ static int print_gallery(struct cli *cli, const char *path, struct plan *plan, u
 	return status ? status : print_info(cli, &info, plan, format);
 }
 
-static int print_remote(struct cli *cli, const struct remote_options *options, const char *name, const struct plan *plan, unsigned int format)
+static int print_remote(struct cli *cli, const struct remote_options *options, const char *name, const struct plan *plan,
+			unsigned int format)
 {
 	struct lineup_gallery_info info;
 	struct remote *remote = NULL;

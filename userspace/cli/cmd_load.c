@@ -11,7 +11,8 @@
 
 static const char help[] =
 	"Usage: lineup load lineup://NAME --probes FILE --rate R | --rates R,R,.. [OPTION]...\n"
-	"Sends searches at random times, R a second on average, whether or not earlier ones are answered, and tells how long answers took\n"
+	"Sends searches at random times, R a second on average, whether or not earlier ones are answered, and tells how long "
+	"answers took\n"
 	"from the time that each request was due. Several rates are tried one after the other.\n\n"
 	"  --probes FILE        .npy, .fvecs or .bvecs; its first 4096 rows are asked for in turn\n"
 	"  --rate R, --rates R,..  requests a second\n"
@@ -20,13 +21,14 @@ static const char help[] =
 	"  --connections N      1 to 1024 (8); a request goes to the one with the fewest under way\n"
 	"  --batch N            probes of a request, 1 to 1024 (1)\n"
 	"  -k N                 candidates of a probe (10)\n"
-	"  --enrol-rate E       enrolments a second meanwhile, over a connection of their own: of random templates, whose subjects\n"
+	"  --enrol-rate E       enrolments a second meanwhile, over a connection of their own: of random templates, whose "
+	"subjects\n"
 	"                       load-* are deleted again at the end\n"
-	"  --drain S            how long answers are waited for after the last request (10); those missing then count as that slow\n"
+	"  --drain S            how long answers are waited for after the last request (10); those missing then count as that "
+	"slow\n"
 	"  --seed N             of the random times (1)\n"
 	"  --json FILE          everything that was measured; - is standard output, instead of the table\n"
-	"  --svg FILE           a drawing of latency and throughput over the offered load\n\n"
-	REMOTE_HELP;
+	"  --svg FILE           a drawing of latency and throughput over the offered load\n\n" REMOTE_HELP;
 
 static int parse_rates(struct cli *cli, const char *text, struct load_options *o)
 {
@@ -48,7 +50,9 @@ static int parse_seconds(struct cli *cli, const char *option, const char *text, 
 {
 	int status = cli_parse_number(cli, option, text, value);
 
-	return !status && (*value < min || *value > 86400) ? cli_fail(cli, "%s: %s is not from %g to 86400 seconds", option, text, min) : status;
+	return !status && (*value < min || *value > 86400)
+		       ? cli_fail(cli, "%s: %s is not from %g to 86400 seconds", option, text, min)
+		       : status;
 }
 
 enum { PROBES = CLI_OPTION_FIRST, RATE, SECONDS, WARMUP, CONSTANT, CONNECTIONS, BATCH, ENROL_RATE, DRAIN, SEED, JSON, SVG };
@@ -120,11 +124,6 @@ static int parse(struct cli *cli, int argc, char **argv, struct load_options *o,
 
 /* ---- the report ---- */
 
-static double ms(const struct load_count *c, double quantile)
-{
-	return (quantile < 1 ? (double)histogram_quantile(&c->latency, quantile) : (double)c->latency.max) / 1e6;
-}
-
 static uint64_t errors(const struct load_count *c)
 {
 	uint64_t n = 0;
@@ -137,22 +136,25 @@ static uint64_t errors(const struct load_count *c)
 static void print_row(const char *what, double offered, const struct load_count *c, const struct load_step *s)
 {
 	printf("%-7s %10.1f %10.1f %9.3f %9.3f %9.3f %9.3f %8" PRIu64 " %8" PRIu64 " %8" PRIu64 "\n", what, offered,
-	       (double)c->in_time / fmax(s->seconds, 1e-9), ms(c, 0.5), ms(c, 0.99), ms(c, 0.999), ms(c, 1), c->busy, errors(c), c->unanswered);
+	       (double)c->in_time / fmax(s->seconds, 1e-9), load_quantile_ms(c, 0.5), load_quantile_ms(c, 0.99),
+	       load_quantile_ms(c, 0.999), load_quantile_ms(c, 1), c->busy, errors(c), c->unanswered);
 }
 
 static int print_step(struct cli *cli, const struct load_options *o, const struct load_step *s, bool first)
 {
 	if (first)
-		printf("%-7s %10s %10s %9s %9s %9s %9s %8s %8s %8s\n", "", "offered/s", "answered/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "busy",
-		       "errors", "missing");
+		printf("%-7s %10s %10s %9s %9s %9s %9s %8s %8s %8s\n", "", "offered/s", "answered/s", "p50 ms", "p99 ms",
+		       "p99.9 ms", "max ms", "busy", "errors", "missing");
 	print_row("search", s->offered, &s->search, s);
 	if (o->enrol_rate > 0)
 		print_row("enrol", o->enrol_rate, &s->enrol, s);
 	for (int i = 0; i < LOAD_ERRORS_MAX; i++) {
 		if (s->search.error[i].count)
-			printf("        %" PRIu64 " searches answered with %s\n", s->search.error[i].count, s->search.error[i].kind);
+			printf("        %" PRIu64 " searches answered with %s\n", s->search.error[i].count,
+			       s->search.error[i].kind);
 		if (s->enrol.error[i].count)
-			printf("        %" PRIu64 " enrolments answered with %s\n", s->enrol.error[i].count, s->enrol.error[i].kind);
+			printf("        %" PRIu64 " enrolments answered with %s\n", s->enrol.error[i].count,
+			       s->enrol.error[i].kind);
 	}
 	if (s->cut)
 		printf("        ended after %.1f s: too many requests under way\n", s->seconds);
@@ -175,11 +177,13 @@ static json_t *count_json(double offered, const struct load_count *c, double sec
 		json_array_append_new(buckets, json_pack("[I, I]", (json_int_t)end, (json_int_t)below));
 		q = (double)below / (double)c->latency.count;
 	}
-	return json_pack("{s:f, s:f, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "offered_per_second", offered, "answered_per_second",
-			 (double)c->in_time / fmax(seconds, 1e-9), "due", (json_int_t)c->due, "answered", (json_int_t)c->answered, "busy",
-			 (json_int_t)c->busy, "unanswered", (json_int_t)c->unanswered, "errors", kinds, "mean_ms",
-			 c->latency.count ? (double)c->latency.sum / (double)c->latency.count / 1e6 : 0.0, "p50_ms", ms(c, 0.5), "p90_ms", ms(c, 0.9), "p99_ms",
-			 ms(c, 0.99), "p99_9_ms", ms(c, 0.999), "max_ms", ms(c, 1), "latency_ns_at_most", buckets);
+	return json_pack("{s:f, s:f, s:I, s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "offered_per_second", offered,
+			 "answered_per_second", (double)c->in_time / fmax(seconds, 1e-9), "due", (json_int_t)c->due, "answered",
+			 (json_int_t)c->answered, "busy", (json_int_t)c->busy, "unanswered", (json_int_t)c->unanswered, "errors",
+			 kinds, "mean_ms", c->latency.count ? (double)c->latency.sum / (double)c->latency.count / 1e6 : 0.0,
+			 "p50_ms", load_quantile_ms(c, 0.5), "p90_ms", load_quantile_ms(c, 0.9), "p99_ms",
+			 load_quantile_ms(c, 0.99), "p99_9_ms", load_quantile_ms(c, 0.999), "max_ms", load_quantile_ms(c, 1),
+			 "latency_ns_at_most", buckets);
 }
 
 static json_t *result_json(const struct load_result *r)
@@ -189,17 +193,19 @@ static json_t *result_json(const struct load_result *r)
 
 	for (uint32_t i = 0; i < r->steps; i++) {
 		const struct load_step *s = &r->step[i];
-		json_t *step = json_pack("{s:f, s:b, s:f, s:o}", "seconds", s->seconds, "cut", s->cut, "sent_late_ms_max", (double)s->sent_late_ns_max / 1e6,
-					 "search", count_json(s->offered, &s->search, s->seconds));
+		json_t *step = json_pack("{s:f, s:b, s:f, s:o}", "seconds", s->seconds, "cut", s->cut, "sent_late_ms_max",
+					 (double)s->sent_late_ns_max / 1e6, "search",
+					 count_json(s->offered, &s->search, s->seconds));
 
 		if (o->enrol_rate > 0)
 			json_object_set_new(step, "enrol", count_json(o->enrol_rate, &s->enrol, s->seconds));
 		json_array_append_new(steps, step);
 	}
-	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:i, s:i, s:i, s:f, s:f, s:I, s:o}", "version", lineup_version(), "gallery", o->path, "templates",
-			 (json_int_t)r->gallery.templates, "dim", (int)r->gallery.dim, "arrivals", o->constant ? "constant" : "poisson", "connections",
-			 (int)o->connections, "batch", (int)o->batch, "k", (int)o->k, "seconds", o->seconds, "warmup_seconds", o->warmup_seconds, "seed",
-			 (json_int_t)o->seed, "steps", steps);
+	return json_pack("{s:s, s:s, s:I, s:i, s:s, s:i, s:i, s:i, s:f, s:f, s:I, s:o}", "version", lineup_version(), "gallery",
+			 o->path, "templates", (json_int_t)r->gallery.templates, "dim", (int)r->gallery.dim, "arrivals",
+			 o->constant ? "constant" : "poisson", "connections", (int)o->connections, "batch", (int)o->batch, "k",
+			 (int)o->k, "seconds", o->seconds, "warmup_seconds", o->warmup_seconds, "seed", (json_int_t)o->seed,
+			 "steps", steps);
 }
 
 static int write_json(struct cli *cli, const struct load_result *r)
@@ -221,7 +227,8 @@ static int write_json(struct cli *cli, const struct load_result *r)
 
 /* ---- running ---- */
 
-static int read_probes(struct cli *cli, const struct load_options *o, const struct lineup_gallery_info *info, struct cli_vectors *probes)
+static int read_probes(struct cli *cli, const struct load_options *o, const struct lineup_gallery_info *info,
+		       struct cli_vectors *probes)
 {
 	int status = cli_vectors_open(cli, probes, o->probes_path);
 
@@ -248,7 +255,9 @@ static int run(struct cli *cli, const struct load_options *o, struct load *load,
 
 int cmd_load(struct cli *cli, int argc, char **argv)
 {
-	struct load_options o = { .seconds = 10, .warmup_seconds = 1, .drain_seconds = 10, .connections = 8, .batch = 1, .k = 10, .seed = 1 };
+	struct load_options o = {
+		.seconds = 10, .warmup_seconds = 1, .drain_seconds = 10, .connections = 8, .batch = 1, .k = 10, .seed = 1
+	};
 	struct load_result result = { .options = &o };
 	struct cli_vectors probes = { 0 };
 	struct remote *remote = NULL;

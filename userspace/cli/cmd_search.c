@@ -31,7 +31,10 @@ static const char help[] =
 /* Candidates of one chunk of probes stay under this. */
 enum { CANDIDATE_BYTES_MAX = 32 << 20 };
 
-/* Of lineupd: probes of a request, requests that are sent before the first is answered, and candidates that they may bring together. */
+/*
+ * Of lineupd: probes of a request, requests that are sent before the first is answered, and candidates that they may bring
+ * together.
+ */
 enum { REMOTE_PROBES_MAX = 256, REMOTE_REQUESTS_MAX = 4, REMOTE_CANDIDATES_MAX = 65536 };
 
 struct job {
@@ -82,7 +85,10 @@ static int check_place(struct cli *cli, const struct job *job, uint64_t threads)
 	if (!remote_name(&job->remote_options, job->path))
 		return remote_check_local(cli, &job->remote_options, job->path);
 	if (s->backend || s->devices || s->device_memory_max || s->residency || threads)
-		return cli_usage(cli, "how %s is searched is lineupd's choice: no --backend, --device, --device-memory, --threads, --resident, --stream", job->path);
+		return cli_usage(cli,
+				 "how %s is searched is lineupd's choice: no --backend, --device, --device-memory, --threads, "
+				 "--resident, --stream",
+				 job->path);
 	return 0;
 }
 
@@ -295,7 +301,10 @@ static int receive(struct cli *cli, struct job *job, struct lineup_search_facts 
 static int search_remote(struct cli *cli, struct job *job, struct lineup_search_facts *facts)
 {
 	struct remote_query query = {
-		.probes = &job->probes.chunk, .options = &job->options, .lists = &job->lists, .model_digest = job->info.model_digest,
+		.probes = &job->probes.chunk,
+		.options = &job->options,
+		.lists = &job->lists,
+		.model_digest = job->info.model_digest,
 	};
 	uint64_t candidates = job->probes.rows_max * job->options.k;
 	uint32_t most = candidates > REMOTE_CANDIDATES_MAX / REMOTE_REQUESTS_MAX ? 1 : REMOTE_REQUESTS_MAX;

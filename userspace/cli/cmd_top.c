@@ -14,13 +14,13 @@
 
 #include "remote_wire.h"
 
-static const char help[] =
-	"Usage: lineup top [lineup://NAME] [OPTION]...\n"
-	"Shows what lineupd does, of all galleries or of one, anew every second; q ends it. Rates are of the last interval, latencies of\n"
-	"all requests since lineupd started.\n\n"
-	"  --interval S   seconds between two looks, 0.1 to 3600 (1)\n"
-	"  --once         one table, of one interval, for scripts\n\n"
-	"  --socket ADDRESS, --user NAME, --secret-file FILE   as for `lineup info`\n";
+static const char help[] = "Usage: lineup top [lineup://NAME] [OPTION]...\n"
+			   "Shows what lineupd does, of all galleries or of one, anew every second; q ends it. Rates are of the "
+			   "last interval, latencies of\n"
+			   "all requests since lineupd started.\n\n"
+			   "  --interval S   seconds between two looks, 0.1 to 3600 (1)\n"
+			   "  --once         one table, of one interval, for scripts\n\n"
+			   "  --socket ADDRESS, --user NAME, --secret-file FILE   as for `lineup info`\n";
 
 enum { SCREEN_BYTES = 1 << 16, COLUMNS_DEFAULT = 132 };
 
@@ -81,19 +81,21 @@ static void add_head(struct top *t)
 	add(t, "lineupd %s   up ", reply_text(t->now, "version"));
 	add_duration(t, reply_real(t->now, "uptime_seconds"));
 	add(t, "   %" PRIu64 " clients\n", reply_unsigned(t->now, "clients"));
-	add(t, "a second   %.1f requests, %s in, %s out; %.1f searches of %.1f probes, %.1f verifications, %.1f rows enrolled in %.1f groups, %.1f deleted\n",
-	    rate(t, a, b, "requests"), cli_size(in, (uint64_t)rate(t, a, b, "bytes_in")), cli_size(out, (uint64_t)rate(t, a, b, "bytes_out")),
-	    rate(t, a, b, "searches"), rate(t, a, b, "probes"), rate(t, a, b, "verifies"), rate(t, a, b, "enrolled"), rate(t, a, b, "groups"),
-	    rate(t, a, b, "deleted"));
+	add(t,
+	    "a second   %.1f requests, %s in, %s out; %.1f searches of %.1f probes, %.1f verifications, %.1f rows enrolled in %.1f "
+	    "groups, %.1f deleted\n",
+	    rate(t, a, b, "requests"), cli_size(in, (uint64_t)rate(t, a, b, "bytes_in")),
+	    cli_size(out, (uint64_t)rate(t, a, b, "bytes_out")), rate(t, a, b, "searches"), rate(t, a, b, "probes"),
+	    rate(t, a, b, "verifies"), rate(t, a, b, "enrolled"), rate(t, a, b, "groups"), rate(t, a, b, "deleted"));
 	add(t, "errors    ");
 	for (size_t i = 0, any = 0; b && i + 1 < b->elements; i += 2) {
 		const char *name = b->element[i]->str;
-		bool error = name && (strncmp(name, "errors_", 7) == 0 || strcmp(name, "auth_failed") == 0 || strcmp(name, "connections_refused") == 0 ||
-				      strcmp(name, "accept_failed") == 0);
+		bool error = name && (strncmp(name, "errors_", 7) == 0 || strcmp(name, "auth_failed") == 0 ||
+				      strcmp(name, "connections_refused") == 0 || strcmp(name, "accept_failed") == 0);
 
 		if (error && b->element[i + 1]->integer)
-			add(t, "%s %.60s %lld (%.1f/s)", any++ ? "," : "", strncmp(name, "errors_", 7) ? name : name + 7, b->element[i + 1]->integer,
-			    rate(t, a, b, name));
+			add(t, "%s %.60s %lld (%.1f/s)", any++ ? "," : "", strncmp(name, "errors_", 7) ? name : name + 7,
+			    b->element[i + 1]->integer, rate(t, a, b, name));
 		if (i + 3 >= b->elements)
 			add(t, "%s\n\n", any ? "" : " none");
 	}
@@ -107,8 +109,9 @@ static void add_latencies(struct top *t)
 	for (size_t i = 0; all && i + 1 < all->elements; i += 2) {
 		const redisReply *one = all->element[i + 1];
 
-		add(t, "%-12.12s %12" PRIu64 " %10.3f %10.3f %10.3f %10.3f\n", all->element[i]->str ? all->element[i]->str : "", reply_unsigned(one, "count"),
-		    (double)reply_unsigned(one, "p50") / 1e6, (double)reply_unsigned(one, "p99") / 1e6, (double)reply_unsigned(one, "p99.9") / 1e6,
+		add(t, "%-12.12s %12" PRIu64 " %10.3f %10.3f %10.3f %10.3f\n", all->element[i]->str ? all->element[i]->str : "",
+		    reply_unsigned(one, "count"), (double)reply_unsigned(one, "p50") / 1e6,
+		    (double)reply_unsigned(one, "p99") / 1e6, (double)reply_unsigned(one, "p99.9") / 1e6,
 		    (double)reply_unsigned(one, "max") / 1e6);
 	}
 	add(t, "\n");
@@ -116,17 +119,19 @@ static void add_latencies(struct top *t)
 
 static void add_gallery(struct top *t, const char *name, const redisReply *a, const redisReply *b)
 {
-	double speed = reply_real(b, "scan_bytes_per_second"), limit = reply_real(b, "limit_bytes_per_second"), per_second = rate(t, a, b, "probes");
+	double speed = reply_real(b, "scan_bytes_per_second"), limit = reply_real(b, "limit_bytes_per_second"),
+	       per_second = rate(t, a, b, "probes");
 	char memory[CLI_SIZE_TEXT], journal[CLI_SIZE_TEXT], share[16] = "-";
 	const char *refuses = reply_text(b, "refuses");
 
 	/* The speed is that of the last second with probes. */
 	if (limit > 0)
 		snprintf(share, sizeof(share), "%.0f %%", 100 * speed / limit);
-	add(t, "%-20.20s %10" PRIu64 " %9" PRIu64 " %9.1f %6.1f %6" PRIu64 " %7.2f %6s  %-10s %-10s %8" PRIu64 "  %s%s%s\n", name, reply_unsigned(b, "templates"),
-	    reply_unsigned(b, "sequence"), per_second, reply_real(b, "batch"), reply_unsigned(b, "waiting"), speed / 1e9, share,
-	    cli_size(memory, reply_unsigned(b, "resident_bytes")), cli_size(journal, reply_unsigned(b, "journal_bytes")), reply_unsigned(b, "deleted_rows"),
-	    reply_text(b, "backend"), reply_unsigned(b, "maintaining") ? ", maintains" : "", refuses[0] ? ", REFUSES CHANGES: " : "");
+	add(t, "%-20.20s %10" PRIu64 " %9" PRIu64 " %9.1f %6.1f %6" PRIu64 " %7.2f %6s  %-10s %-10s %8" PRIu64 "  %s%s%s\n", name,
+	    reply_unsigned(b, "templates"), reply_unsigned(b, "sequence"), per_second, reply_real(b, "batch"),
+	    reply_unsigned(b, "waiting"), speed / 1e9, share, cli_size(memory, reply_unsigned(b, "resident_bytes")),
+	    cli_size(journal, reply_unsigned(b, "journal_bytes")), reply_unsigned(b, "deleted_rows"), reply_text(b, "backend"),
+	    reply_unsigned(b, "maintaining") ? ", maintains" : "", refuses[0] ? ", REFUSES CHANGES: " : "");
 	if (refuses[0]) {
 		t->size--; /* behind it, in place of the end of the line */
 		add(t, "%s\n", refuses);
@@ -140,8 +145,8 @@ static void make_table(struct top *t)
 	t->size = 0;
 	add_head(t);
 	add_latencies(t);
-	add(t, "%-20s %10s %9s %9s %6s %6s %7s %6s  %-10s %-10s %8s  %s\n", "gallery", "templates", "sequence", "probes/s", "batch", "wait", "GB/s", "limit",
-	    "in memory", "journal", "deleted", "state");
+	add(t, "%-20s %10s %9s %9s %6s %6s %7s %6s  %-10s %-10s %8s  %s\n", "gallery", "templates", "sequence", "probes/s", "batch",
+	    "wait", "GB/s", "limit", "in memory", "journal", "deleted", "state");
 	for (size_t i = 0; now && i + 1 < now->elements; i += 2) {
 		const char *name = now->element[i]->str ? now->element[i]->str : "";
 
@@ -227,7 +232,8 @@ static bool wait_for_key(struct top *t, bool live)
 		}
 		if (left <= 0)
 			return true;
-		if (poll(&fd, 1, left > 1 ? 1000 : (int)(left * 1000) + 1) > 0 && (read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q'))
+		if (poll(&fd, 1, left > 1 ? 1000 : (int)(left * 1000) + 1) > 0 &&
+		    (read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q'))
 			return false;
 	}
 }

@@ -119,9 +119,11 @@ static int verify_all(struct cli *cli, struct job *job)
 		if (status || !job->probes.chunk.rows)
 			break;
 		if (job->remote)
-			status = remote_verify(job->remote, &job->probes.chunk, job->subject, job->now, job->info.model_digest, job->candidates);
+			status = remote_verify(job->remote, &job->probes.chunk, job->subject, job->now, job->info.model_digest,
+					       job->candidates);
 		else
-			status = cli_status(cli, lineup_verify(job->gallery, &job->probes.chunk, job->subject, job->now, job->candidates));
+			status = cli_status(
+				cli, lineup_verify(job->gallery, &job->probes.chunk, job->subject, job->now, job->candidates));
 		seconds = cli_seconds() - started;
 		for (uint64_t i = 0; i < job->probes.chunk.rows && !status; i++)
 			status = print_one(cli, job, i, seconds);

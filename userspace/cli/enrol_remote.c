@@ -9,8 +9,9 @@
 #include "enrol.h"
 
 /*
- * Operation 0 has the id that was given, or a random one; operation i has BLAKE2b-128 of that id and i, 8 bytes, little-endian. Which rows it has depends on
- * the file alone, so that a repetition of the whole, with the first id, is a repetition of each.
+ * Operation 0 has the id that was given, or a random one; operation i has BLAKE2b-128 of that id and i, 8 bytes,
+ * little-endian. Which rows it has depends on the file alone, so that a repetition of the whole, with the first id, is a
+ * repetition of each.
  */
 enum { OPERATION_BYTES = 4 << 20, OPERATION_ROWS_MAX = 16384 };
 
@@ -144,7 +145,8 @@ static void say_rest(struct cli *cli, const struct enrolment *e, const struct ro
 	char id[2 * LINEUP_OP_ID_BYTES + 1];
 
 	cli_hex(id, e->options.op_id, LINEUP_OP_ID_BYTES);
-	cli_fail(cli, "%" PRIu64 " operations before that are done; with --op-id %s the same command goes on from there", rows->operations, id);
+	cli_fail(cli, "%" PRIu64 " operations before that are done; with --op-id %s the same command goes on from there",
+		 rows->operations, id);
 }
 
 int enrol_remote(struct cli *cli, struct enrolment *e, const char *name, double started)

@@ -35,7 +35,7 @@ struct load_error {
 
 /* What became of one kind of request. */
 struct load_count {
-	struct histogram latency;  /* from the time that it was to be sent, of the answered and of those never answered, which took at least that */
+	struct histogram latency;  /* from when it was due; of the answered, and of those never answered, which took at least that */
 	uint64_t due;              /* were to be sent in the measured time */
 	uint64_t answered;         /* of them, rightly */
 	uint64_t in_time;          /* answers that came in the measured time, rightly: whenever their request was due */
@@ -70,6 +70,8 @@ int load_step(struct load *load, double rate, struct load_step *step);
 /* Takes away what was enrolled; says so if it cannot. */
 int load_clean(struct load *load);
 void load_close(struct load *load);
+/* In ms; of the largest value exactly, of others 3 % at most too large. 0: there are none. */
+double load_quantile_ms(const struct load_count *count, double quantile);
 
 /* load_plot.c */
 

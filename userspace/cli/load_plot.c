@@ -37,11 +37,6 @@ static double rate_y(const struct axes *a, double rate)
 	return BOTTOM - (BOTTOM - LOWER) * fmin(rate, a->x_max) / a->x_max;
 }
 
-static double quantile_ms(const struct load_step *s, double quantile)
-{
-	return (quantile < 1 ? (double)histogram_quantile(&s->search.latency, quantile) : (double)s->search.latency.max) / 1e6;
-}
-
 static void text(FILE *f, double x, double y, const char *anchor, const char *attributes, const char *string)
 {
 	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, attributes);
@@ -68,8 +63,8 @@ static void axes_init(struct axes *a, const struct load_result *r)
 
 	for (uint32_t i = 0; i < r->steps; i++) {
 		if (r->step[i].search.latency.count) {
-			low = fmin(low, quantile_ms(&r->step[i], 0.5));
-			high = fmax(high, quantile_ms(&r->step[i], 1));
+			low = fmin(low, load_quantile_ms(&r->step[i].search, 0.5));
+			high = fmax(high, load_quantile_ms(&r->step[i].search, 1));
 		}
 		rate = fmax(rate, fmax(r->step[i].offered, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
 	}
@@ -90,8 +85,8 @@ static void draw_axes(FILE *f, const struct axes *a)
 		snprintf(number, sizeof(number), "%g", ms);
 		text(f, LEFT - 8, y + 4, "end", "fill=\"#333333\"", number);
 		for (int i = 2; i < 10 && ms * i < a->y_max; i++)
-			fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT, latency_y(a, ms * i), RIGHT,
-				latency_y(a, ms * i));
+			fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT,
+				latency_y(a, ms * i), RIGHT, latency_y(a, ms * i));
 	}
 	for (double rate = 0; rate <= a->x_max; rate += step) {
 		double x = x_of(a, rate);
@@ -103,10 +98,11 @@ static void draw_axes(FILE *f, const struct axes *a)
 	for (double rate = step; rate <= a->x_max; rate += step * (a->x_max / step > 4 ? 2 : 1)) {
 		snprintf(number, sizeof(number), "%g", rate);
 		text(f, LEFT - 8, rate_y(a, rate) + 4, "end", "fill=\"#333333\"", number);
-		fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT, rate_y(a, rate), RIGHT, rate_y(a, rate));
+		fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT, rate_y(a, rate), RIGHT,
+			rate_y(a, rate));
 	}
-	fprintf(f, "<path d=\"M %d %d H %d V %d H %d Z M %d %d H %d V %d H %d Z\" fill=\"none\" stroke=\"#333333\"/>\n", LEFT, TOP, RIGHT, MIDDLE, LEFT,
-		LEFT, LOWER, RIGHT, BOTTOM, LEFT);
+	fprintf(f, "<path d=\"M %d %d H %d V %d H %d Z M %d %d H %d V %d H %d Z\" fill=\"none\" stroke=\"#333333\"/>\n", LEFT, TOP,
+		RIGHT, MIDDLE, LEFT, LEFT, LOWER, RIGHT, BOTTOM, LEFT);
 	text(f, (LEFT + RIGHT) / 2.0, BOTTOM + 46, "middle", "font-size=\"15\"", "offered load, requests a second");
 	fprintf(f, "<g transform=\"translate(24 %.1f) rotate(-90)\">\n", (TOP + MIDDLE) / 2.0);
 	text(f, 0, 0, "middle", "font-size=\"15\"", "latency, ms (log)");
@@ -118,35 +114,40 @@ static void draw_axes(FILE *f, const struct axes *a)
 static void draw_latency(FILE *f, const struct axes *a, const struct load_result *r)
 {
 	for (size_t q = sizeof(lines) / sizeof(lines[0]); q--;) {
-		fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.2\" %s points=\"", lines[q].colour, q == 3 ? "stroke-dasharray=\"3 4\"" : "");
+		fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.2\" %s points=\"", lines[q].colour,
+			q == 3 ? "stroke-dasharray=\"3 4\"" : "");
 		for (uint32_t i = 0; i < r->steps; i++)
 			if (r->step[i].search.latency.count)
-				fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered), latency_y(a, quantile_ms(&r->step[i], lines[q].quantile)));
+				fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered),
+					latency_y(a, load_quantile_ms(&r->step[i].search, lines[q].quantile)));
 		fprintf(f, "\"/>\n");
 		for (uint32_t i = 0; i < r->steps; i++)
 			if (r->step[i].search.latency.count)
 				fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", x_of(a, r->step[i].offered),
-					latency_y(a, quantile_ms(&r->step[i], lines[q].quantile)), lines[q].colour);
-		fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"2.2\"/>\n", RIGHT + 20, TOP + 14 + (int)q * 26, RIGHT + 52,
-			TOP + 14 + (int)q * 26, lines[q].colour);
+					latency_y(a, load_quantile_ms(&r->step[i].search, lines[q].quantile)), lines[q].colour);
+		fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"2.2\"/>\n", RIGHT + 20,
+			TOP + 14 + (int)q * 26, RIGHT + 52, TOP + 14 + (int)q * 26, lines[q].colour);
 		text(f, RIGHT + 60, TOP + 18 + (double)q * 26, "start", "", lines[q].name);
 	}
 }
 
 static void draw_achieved(FILE *f, const struct axes *a, const struct load_result *r)
 {
-	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#999999\" stroke-dasharray=\"3 4\"/>\n", LEFT, BOTTOM, x_of(a, a->x_max),
-		rate_y(a, a->x_max));
+	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#999999\" stroke-dasharray=\"3 4\"/>\n", LEFT,
+		BOTTOM, x_of(a, a->x_max), rate_y(a, a->x_max));
 	fprintf(f, "<polyline fill=\"none\" stroke=\"#009e73\" stroke-width=\"2.2\" points=\"");
 	for (uint32_t i = 0; i < r->steps; i++)
-		fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered), rate_y(a, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
+		fprintf(f, "%.1f,%.1f ", x_of(a, r->step[i].offered),
+			rate_y(a, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
 	fprintf(f, "\"/>\n");
 	for (uint32_t i = 0; i < r->steps; i++)
 		fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#009e73\"/>\n", x_of(a, r->step[i].offered),
 			rate_y(a, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
-	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#009e73\" stroke-width=\"2.2\"/>\n", RIGHT + 20, LOWER + 14, RIGHT + 52, LOWER + 14);
+	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#009e73\" stroke-width=\"2.2\"/>\n", RIGHT + 20,
+		LOWER + 14, RIGHT + 52, LOWER + 14);
 	text(f, RIGHT + 60, LOWER + 18, "start", "", "answered");
-	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#999999\" stroke-dasharray=\"3 4\"/>\n", RIGHT + 20, LOWER + 40, RIGHT + 52, LOWER + 40);
+	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#999999\" stroke-dasharray=\"3 4\"/>\n", RIGHT + 20,
+		LOWER + 40, RIGHT + 52, LOWER + 40);
 	text(f, RIGHT + 60, LOWER + 44, "start", "", "all of them");
 }
 
@@ -157,13 +158,20 @@ static void write_plot(FILE *f, const struct load_result *r)
 	char title[512];
 
 	axes_init(&axes, r);
-	fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-		   "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
-		   "font-size=\"13\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n", WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
-	snprintf(title, sizeof(title), "lineupd: %" PRIu64 " templates of %" PRIu32 " components, exact search", r->gallery.templates, r->gallery.dim);
+	fprintf(f,
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+		"font-family=\"sans-serif\" "
+		"font-size=\"13\">\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n",
+		WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
+	snprintf(title, sizeof(title), "lineupd: %" PRIu64 " templates of %" PRIu32 " components, exact search",
+		 r->gallery.templates, r->gallery.dim);
 	text(f, LEFT, 34, "start", "font-size=\"18\"", title);
-	snprintf(title, sizeof(title), "open loop, %s arrivals, %" PRIu32 " probe%s a request, k = %" PRIu32 ", %" PRIu32 " connections, %g s a step, %g enrolments/s",
-		 o->constant ? "constant" : "Poisson", o->batch, o->batch == 1 ? "" : "s", o->k, o->connections, o->seconds, o->enrol_rate);
+	snprintf(title, sizeof(title),
+		 "open loop, %s arrivals, %" PRIu32 " probe%s a request, k = %" PRIu32 ", %" PRIu32
+		 " connections, %g s a step, %g enrolments/s",
+		 o->constant ? "constant" : "Poisson", o->batch, o->batch == 1 ? "" : "s", o->k, o->connections, o->seconds,
+		 o->enrol_rate);
 	text(f, LEFT, 56, "start", "fill=\"#666666\"", title);
 	text(f, LEFT, 74, "start", "fill=\"#666666\" font-size=\"12\"", "latency from the time a request was due, sent or not");
 	draw_axes(f, &axes);

@@ -292,10 +292,11 @@ static int send_some(struct load *l, struct connection *c, uint64_t now)
 			encode_enrolment(l, c, c->what[i]);
 		if (command->failed)
 			return CLI_FAILED;
-		if (!c->part && c->ring[i].measured && now > c->ring[i].due_ns && now - c->ring[i].due_ns > l->step->sent_late_ns_max)
+		if (!c->part && c->ring[i].measured && now > c->ring[i].due_ns &&
+		    now - c->ring[i].due_ns > l->step->sent_late_ns_max)
 			l->step->sent_late_ns_max = now - c->ring[i].due_ns;
-		n = send(c->remote->connection->fd, command->data + command->begin + c->part, command->end - command->begin - c->part,
-			 MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = send(c->remote->connection->fd, command->data + command->begin + c->part,
+			 command->end - command->begin - c->part, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : failed(l, c, strerror(errno));
 		c->part += (size_t)n;
@@ -461,6 +462,13 @@ int load_step(struct load *l, double rate, struct load_step *step)
 	return status ? status : give_up(l, now_ns());
 }
 
+double load_quantile_ms(const struct load_count *count, double quantile)
+{
+	uint64_t max = count->latency.max, value = histogram_quantile(&count->latency, quantile);
+
+	return (double)(value < max ? value : max) / 1e6;
+}
+
 int load_clean(struct load *l)
 {
 	struct remote_command c = { 0 };
@@ -491,7 +499,10 @@ int load_clean(struct load *l)
 		}
 	}
 	if (status || kept)
-		status = cli_fail(l->cli, "not all subjects whose names begin with %s, which were enrolled for the measurement, could be deleted", l->prefix);
+		status = cli_fail(
+			l->cli,
+			"not all subjects whose names begin with %s, which were enrolled for the measurement, could be deleted",
+			l->prefix);
 	command_fini(&c);
 	remote_close(remote);
 	return status;

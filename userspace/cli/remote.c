@@ -188,7 +188,8 @@ int remote_receive(struct remote *r, redisReply **reply)
 
 static int refuse(struct remote *r, const redisReply *reply)
 {
-	return r->name ? cli_fail(r->cli, "lineup://%s: %s", r->name, reply->str) : cli_fail(r->cli, "lineupd at %s: %s", r->address, reply->str);
+	return r->name ? cli_fail(r->cli, "lineup://%s: %s", r->name, reply->str)
+		       : cli_fail(r->cli, "lineupd at %s: %s", r->address, reply->str);
 }
 
 int remote_answer(struct remote *r, redisReply **reply)
@@ -231,7 +232,8 @@ int remote_insist(struct remote *r, struct remote_command *c, redisReply **reply
 		status = r->lost ? remote_connect(r) : 0;
 		status = status ? status : remote_send(r, c);
 		status = status ? status : remote_receive(r, reply);
-		if (!status && ((*reply)->type != REDIS_REPLY_ERROR || strncmp((*reply)->str, "BUSY", 4) != 0 || try + 1 == TRIES_MAX))
+		if (!status &&
+		    ((*reply)->type != REDIS_REPLY_ERROR || strncmp((*reply)->str, "BUSY", 4) != 0 || try + 1 == TRIES_MAX))
 			break;
 		if (status && !r->lost)
 			break;

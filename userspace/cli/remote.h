@@ -7,7 +7,7 @@
 
 /* How to reach lineupd; zeroed: as the environment says. The strings are the command line's. */
 struct remote_options {
-	const char *socket;      /* a path, or tcp:HOST:PORT. NULL: $LINEUP_SOCKET, $XDG_RUNTIME_DIR/lineup.sock if that is there, /run/lineup/lineup.sock */
+	const char *socket;      /* a path, or tcp:HOST:PORT. NULL: $LINEUP_SOCKET, $XDG_RUNTIME_DIR/lineup.sock, /run/lineup/lineup.sock */
 	const char *user;
 	const char *secret_file; /* the secret is its first line */
 };
@@ -19,8 +19,8 @@ enum { REMOTE_SOCKET = CLI_OPTION_FIRST + 256, REMOTE_USER, REMOTE_SECRET_FILE }
 	{ "secret-file", required_argument, NULL, REMOTE_SECRET_FILE }
 
 #define REMOTE_HELP                                                                                                              \
-	"GALLERY is a directory, or lineup://NAME: one that lineupd serves, which is asked for all of it. Then also:\n"              \
-	"  --socket ADDRESS      where lineupd listens: a path or tcp:HOST:PORT ($LINEUP_SOCKET); GALLERY may then be the NAME alone\n" \
+	"GALLERY is a directory, or lineup://NAME: one that lineupd serves, which does the work. Then also:\n" \
+	"  --socket ADDRESS      where lineupd listens: a path or tcp:HOST:PORT ($LINEUP_SOCKET); GALLERY may then be NAME\n" \
 	"  --user NAME, --secret-file FILE   who asks, and the file whose first line is the secret\n"
 
 /* Takes the value of an option of these; false: it is none. */
@@ -54,8 +54,8 @@ int remote_search_send(struct remote *remote, const struct remote_query *query);
 /* @candidates is [rows][k]. The strings of @facts are the remote's. */
 int remote_search_receive(struct remote *remote, uint64_t rows, uint32_t k, struct lineup_candidate *candidates, uint32_t *counts,
 			  struct lineup_search_facts *facts);
-int remote_verify(struct remote *remote, const struct lineup_matrix *probes, const char *subject, int64_t now, const uint8_t *model_digest,
-		  struct lineup_candidate *candidates);
+int remote_verify(struct remote *remote, const struct lineup_matrix *probes, const char *subject, int64_t now,
+		  const uint8_t *model_digest, struct lineup_candidate *candidates);
 
 /* Rows of one operation. Retried, with the same id, when the connection is lost or lineupd is busy. */
 struct remote_rows {

@@ -24,17 +24,24 @@ static void read_info(const redisReply *reply, struct lineup_gallery_info *info)
 	const redisReply *lists = reply_field(reply, "lists");
 
 	*info = (struct lineup_gallery_info){
-		.format = (uint32_t)reply_unsigned(reply, "format"), .dim = (uint32_t)reply_unsigned(reply, "dim"),
+		.format = (uint32_t)reply_unsigned(reply, "format"),
+		.dim = (uint32_t)reply_unsigned(reply, "dim"),
 		.store = strcmp(reply_text(reply, "store"), "float16") ? LINEUP_STORE_FLOAT32 : LINEUP_STORE_FLOAT16,
-		.sequence = reply_unsigned(reply, "sequence"), .templates = reply_unsigned(reply, "templates"),
-		.templates_deleted = reply_unsigned(reply, "templates_deleted"), .subjects = reply_unsigned(reply, "subjects"),
-		.templates_next = reply_unsigned(reply, "templates_next"), .segments = (uint32_t)reply_unsigned(reply, "segments"),
-		.journal_bytes = reply_unsigned(reply, "journal_bytes"), .journal_templates = reply_unsigned(reply, "journal_templates"),
-		.bytes = reply_unsigned(reply, "bytes"), .scan_bytes = reply_unsigned(reply, "scan_bytes"),
+		.sequence = reply_unsigned(reply, "sequence"),
+		.templates = reply_unsigned(reply, "templates"),
+		.templates_deleted = reply_unsigned(reply, "templates_deleted"),
+		.subjects = reply_unsigned(reply, "subjects"),
+		.templates_next = reply_unsigned(reply, "templates_next"),
+		.segments = (uint32_t)reply_unsigned(reply, "segments"),
+		.journal_bytes = reply_unsigned(reply, "journal_bytes"),
+		.journal_templates = reply_unsigned(reply, "journal_templates"),
+		.bytes = reply_unsigned(reply, "bytes"),
+		.scan_bytes = reply_unsigned(reply, "scan_bytes"),
 	};
 	snprintf(info->model, sizeof(info->model), "%s", reply_text(reply, "model"));
 	for (size_t i = 0; lists && lists->type == REDIS_REPLY_ARRAY && i < lists->elements && i < LINEUP_LISTS_MAX; i++)
-		snprintf(info->list[info->lists++], sizeof(info->list[0]), "%s", lists->element[i]->str ? lists->element[i]->str : "");
+		snprintf(info->list[info->lists++], sizeof(info->list[0]), "%s",
+			 lists->element[i]->str ? lists->element[i]->str : "");
 }
 
 int remote_info(struct remote *r, const char *model, struct lineup_gallery_info *info)
@@ -49,7 +56,8 @@ int remote_info(struct remote *r, const char *model, struct lineup_gallery_info 
 	    !reply_hex(reply, "model_digest", info->model_digest, sizeof(info->model_digest)))
 		status = cli_fail(r->cli, "lineupd at %s: a reply that is not understood; is it of another version?", r->address);
 	else if (model && strcmp(model, info->model) != 0)
-		status = cli_fail(r->cli, "lineup://%s: holds templates of the model \"%s\", not of \"%s\"", r->name, info->model, model);
+		status = cli_fail(r->cli, "lineup://%s: holds templates of the model \"%s\", not of \"%s\"", r->name, info->model,
+				  model);
 	freeReplyObject(reply);
 	return status;
 }

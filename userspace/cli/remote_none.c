@@ -66,8 +66,8 @@ int remote_search_receive(struct remote *remote, uint64_t rows, uint32_t k, stru
 	return none();
 }
 
-int remote_verify(struct remote *remote, const struct lineup_matrix *probes, const char *subject, int64_t now, const uint8_t *model_digest,
-		  struct lineup_candidate *candidates)
+int remote_verify(struct remote *remote, const struct lineup_matrix *probes, const char *subject, int64_t now,
+		  const uint8_t *model_digest, struct lineup_candidate *candidates)
 {
 	(void)remote, (void)probes, (void)subject, (void)now, (void)model_digest, (void)candidates;
 	return none();

@@ -110,8 +110,8 @@ int remote_search_receive(struct remote *r, uint64_t rows, uint32_t k, struct li
 	return fine ? 0 : wrong(r);
 }
 
-int remote_verify(struct remote *r, const struct lineup_matrix *probes, const char *subject, int64_t now, const uint8_t *model_digest,
-		  struct lineup_candidate *candidates)
+int remote_verify(struct remote *r, const struct lineup_matrix *probes, const char *subject, int64_t now,
+		  const uint8_t *model_digest, struct lineup_candidate *candidates)
 {
 	struct remote_command c = { 0 };
 	redisReply *reply = NULL;

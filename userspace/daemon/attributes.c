@@ -242,7 +242,8 @@ static int make_selection(struct attributes *a, const char *text, size_t size, s
 	return err;
 }
 
-int attributes_select(struct attributes *a, const struct filter *filter, const char *text, size_t size, uint64_t numbers, uint8_t **bitmap)
+int attributes_select(struct attributes *a, const struct filter *filter, const char *text, size_t size, uint64_t numbers,
+		      uint8_t **bitmap)
 {
 	struct selection *s = NULL, *oldest = &a->selection[0];
 	uint64_t bytes = numbers / 8 + (numbers % 8 != 0);
@@ -389,7 +390,8 @@ int attributes_put(struct attributes *a, const char *subject, uint32_t number, u
 	if (!e)
 		return -ENOMEM;
 	c = &a->change[a->changes];
-	*c = (struct change){ .entry = e, .number = number, .sequence = sequence, .text = size ? copy(text, size) : NULL, .size = size };
+	*c = (struct change){ .entry = e, .number = number, .sequence = sequence, .size = size };
+	c->text = size ? copy(text, size) : NULL;
 	if (size && !c->text) {
 		release(a, e);
 		return -ENOMEM;

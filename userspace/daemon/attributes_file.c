@@ -32,22 +32,25 @@ static const char *const statement_text[STATEMENTS] = {
 };
 
 /*
- * The lock is held for good, so that the index of the write-ahead log stays in memory. Each commit is one sync of that log (FULL). What is deleted is overwritten (secure_delete).
- * "LUPA" says whose file it is.
+ * The lock is held for good, so that the index of the write-ahead log stays in memory. Each commit is one sync of that log
+ * (FULL). What is deleted is overwritten (secure_delete). "LUPA" says whose file it is.
  */
 #define APPLICATION_ID "1280659521"
-static const char setup[] = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
-			    "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY";
-static const char schema[] = "BEGIN IMMEDIATE; PRAGMA application_id = " APPLICATION_ID "; PRAGMA user_version = 1;"
-			     "CREATE TABLE attributes (subject TEXT NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, text BLOB,"
-			     " PRIMARY KEY (subject, sequence)) WITHOUT ROWID;"
-			     "CREATE TABLE noted (id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL); COMMIT";
+static const char setup[] =
+	"PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
+	"PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY";
+static const char schema[] =
+	"BEGIN IMMEDIATE; PRAGMA application_id = " APPLICATION_ID "; PRAGMA user_version = 1;"
+	"CREATE TABLE attributes (subject TEXT NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, text BLOB,"
+	" PRIMARY KEY (subject, sequence)) WITHOUT ROWID;"
+	"CREATE TABLE noted (id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL); COMMIT";
 
 static int say(const struct attributes_file *file, const char *what, const char *why, int err)
 {
 	char path[2 * PATH_MAX], text[512];
 
-	log_event(LOG_ERROR, "attributes", "file=%s what=%s error=%s", log_quote(path, sizeof(path), file->path), what, log_quote(text, sizeof(text), why));
+	log_event(LOG_ERROR, "attributes", "file=%s what=%s error=%s", log_quote(path, sizeof(path), file->path), what,
+		  log_quote(text, sizeof(text), why));
 	return err;
 }
 
@@ -117,7 +120,8 @@ static int run(struct attributes_file *file, const char *what, const char *sql)
 
 static int connect(struct attributes_file *file)
 {
-	int code = sqlite3_open_v2(file->path, &file->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE, NULL);
+	int code = sqlite3_open_v2(file->path, &file->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE,
+				   NULL);
 
 	if (code != SQLITE_OK)
 		return fail(file, "open", code);
@@ -240,7 +244,8 @@ int attributes_file_read(struct attributes_file *file, int (*each)(void *arg, co
 
 	if (!file->db)
 		return 0;
-	code = sqlite3_prepare_v2(file->db, "SELECT subject, sequence, number, text FROM attributes ORDER BY subject, sequence", -1, &s, NULL);
+	code = sqlite3_prepare_v2(file->db, "SELECT subject, sequence, number, text FROM attributes ORDER BY subject, sequence", -1,
+				  &s, NULL);
 	while (code == SQLITE_OK || code == SQLITE_ROW) {
 		struct attributes_row row;
 
@@ -289,7 +294,10 @@ int attributes_file_begin(struct attributes_file *file)
 	int err = file->db ? 0 : make(file);
 
 	err = err ? err : step(file, BEGIN, "begin");
-	/* A transaction that changes nothing, since SQLite takes it that the failed one did not either, would leave what that one wrote: this one writes over it. */
+	/*
+	 * A transaction that changes nothing, since SQLite takes it that the failed one did not either, would leave what that
+	 * one wrote: this one writes over it.
+	 */
 	return err || !file->doubtful ? err : step(file, TOUCH, "write");
 }
 

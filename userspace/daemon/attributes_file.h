@@ -16,14 +16,21 @@ struct attributes_row {
 };
 
 /*
- * All functions return 0, or -errno once it is logged: -ENOSPC, -ENOMEM, -EBADMSG (damaged, or not ours), -EACCES, -EIO. A transaction that failed is over, and what the disk
- * holds of it is unknown until the next one has succeeded or the file is opened again.
+ * All functions return 0, or -errno once it is logged: -ENOSPC, -ENOMEM, -EBADMSG (damaged, or not ours), -EACCES, -EIO. A
+ * transaction that failed is over, and what the disk holds of it is unknown until the next one has succeeded or the file is
+ * opened again.
  */
 
-/* Opens the file, or nothing if there is none or an empty one: the first transaction makes it. Takes away rows with a larger sequence than @sequence. */
+/*
+ * Opens the file, or nothing if there is none or an empty one: the first transaction makes it. Takes away rows with a larger
+ * sequence than @sequence.
+ */
 int attributes_file_open(const char *gallery_path, uint64_t sequence, struct attributes_file **file);
 void attributes_file_close(struct attributes_file *file); /* takes NULL */
-/* Tells every row, by subject and then by sequence, until @each returns non-zero, which is then returned. The row is valid during the call. */
+/*
+ * Tells every row, by subject and then by sequence, until @each returns non-zero, which is then returned. The row is valid
+ * during the call.
+ */
 int attributes_file_read(struct attributes_file *file, int (*each)(void *arg, const struct attributes_row *row), void *arg);
 /* The sequence last noted; UINT64_MAX: none. */
 uint64_t attributes_file_noted(const struct attributes_file *file);

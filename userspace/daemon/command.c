@@ -117,6 +117,16 @@ static bool allowed(const struct command *c, struct request *request)
 	return false;
 }
 
+/* A gallery that is there and cannot be opened is no missing one, which would be empty. */
+static bool failed(struct server *server, struct request *request, const struct resp_argument *key)
+{
+	const char *why = gallery_failure(server->galleries, key->data, key->size);
+
+	if (why)
+		request_error(request, METRIC_ERROR_STORAGE, "STORAGE the gallery is not served: %s", why);
+	return why;
+}
+
 /* A gallery that is being opened or closed: the request goes on when that has ended. */
 static void go_on(void *arg, int err, const char *message)
 {
@@ -127,7 +137,10 @@ static void go_on(void *arg, int err, const char *message)
 	(void)err;
 	(void)message;
 	request->work = NULL;
-	c->run(server, request);
+	if (failed(server, request, &request->argument[c->key]))
+		request_end(request);
+	else
+		c->run(server, request);
 }
 
 void command_dispatch(void *arg, struct request *request)
@@ -156,8 +169,10 @@ void command_dispatch(void *arg, struct request *request)
 		if (c->key && gallery_wait(server->galleries, key->data, key->size, go_on, request))
 			return;
 		request->work = NULL;
-		c->run(server, request);
-		return;
+		if (!c->key || !failed(server, request, key)) {
+			c->run(server, request);
+			return;
+		}
 	}
 	request_end(request);
 }

@@ -12,9 +12,10 @@
  *
  *	! not      **      * / %      + -      > >= < <= == != in      && and      || or
  *
- * ** groups from the right, the others from the left. A value is a number (-1.5e3), a string ("a" or 'a', with \n \r \t, and \ before any other byte for that
- * byte), [an, array, of, both], null, or the field .name of the attributes. A minus belongs to the digits after it where a value may stand, so that -2 ** 2 is 4.
- * As in Redis both sides of && and || are always looked at: an element that lacks any field the expression names does not match.
+ * ** groups from the right, the others from the left. A value is a number (-1.5e3), a string ("a" or 'a', with \n \r \t, and \
+ * before any other byte for that byte), [an, array, of, both], null, or the field .name of the attributes. A minus belongs to
+ * the digits after it where a value may stand, so that -2 ** 2 is 4. As in Redis both sides of && and || are always looked at:
+ * an element that lacks any field the expression names does not match.
  */
 enum {
 	FILTER_NESTING_MAX = 64,  /* of parentheses and of ** */
@@ -34,7 +35,26 @@ struct value {
 	const json_t *json;       /* of ARRAY in the attributes */
 };
 
-enum op { VALUE, FIELD, NOT, POWER, TIMES, OVER, MODULO, PLUS, MINUS, ABOVE, AT_LEAST, BELOW, AT_MOST, EQUAL, UNEQUAL, IN, AND, OR };
+enum op {
+	VALUE,
+	FIELD,
+	NOT,
+	POWER,
+	TIMES,
+	OVER,
+	MODULO,
+	PLUS,
+	MINUS,
+	ABOVE,
+	AT_LEAST,
+	BELOW,
+	AT_MOST,
+	EQUAL,
+	UNEQUAL,
+	IN,
+	AND,
+	OR
+};
 
 struct step {
 	enum op op;
@@ -67,9 +87,9 @@ static const struct operator {
 	enum op op;
 	int tightness;
 } operators[] = {
-	{ "**", POWER, 6 },   { "*", TIMES, 5 },   { "/", OVER, 5 },    { "%", MODULO, 5 },  { "+", PLUS, 4 },    { "-", MINUS, 4 },
-	{ ">=", AT_LEAST, 3 }, { "<=", AT_MOST, 3 }, { "==", EQUAL, 3 },  { "!=", UNEQUAL, 3 }, { ">", ABOVE, 3 },   { "<", BELOW, 3 },
-	{ "in", IN, 3 },      { "and", AND, 2 },   { "&&", AND, 2 },    { "or", OR, 1 },     { "||", OR, 1 },
+	{ "**", POWER, 6 }, { "*", TIMES, 5 }, { "/", OVER, 5 }, { "%", MODULO, 5 }, { "+", PLUS, 4 }, { "-", MINUS, 4 },
+	{ ">=", AT_LEAST, 3 }, { "<=", AT_MOST, 3 }, { "==", EQUAL, 3 }, { "!=", UNEQUAL, 3 }, { ">", ABOVE, 3 }, { "<", BELOW, 3 },
+	{ "in", IN, 3 }, { "and", AND, 2 }, { "&&", AND, 2 }, { "or", OR, 1 }, { "||", OR, 1 },
 };
 
 static int fail(struct parser *p, const char *what)
@@ -253,7 +273,8 @@ static int read_constant(struct parser *p)
 	else if (next_is(p, "true") || next_is(p, "false"))
 		err = fail(p, "true and false are written 1 and 0");
 	else
-		err = fail(p, p->at == p->size ? "a value is missing at the end" : "a value is expected: a number, a string, .field, [array] or (");
+		err = fail(p, p->at == p->size ? "a value is missing at the end"
+					       : "a value is expected: a number, a string, .field, [array] or (");
 	if (err)
 		return err;
 	f->value[f->values] = v;

@@ -13,8 +13,9 @@ struct filter;
 int filter_compile(const char *text, size_t size, struct filter **filter, char error[256]);
 void filter_destroy(struct filter *filter);
 /*
- * Whether the element with these attributes (NULL: none, which never match) matches. An element that lacks a field the expression names, or has an object there, does not.
- * Otherwise as in Redis: a string is the number it spells where a number is needed, else 0; true and false are 1 and 0. Any thread.
+ * Whether the element with these attributes (NULL: none, which never match) matches. An element that lacks a field the
+ * expression names, or has an object there, does not. Otherwise as in Redis: a string is the number it spells where a number
+ * is needed, else 0; true and false are 1 and 0. Any thread.
  */
 bool filter_matches(const struct filter *filter, const json_t *attributes);
 

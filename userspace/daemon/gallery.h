@@ -18,6 +18,8 @@ int galleries_open(struct galleries *galleries);
 /* Whether @name may be a gallery's. */
 bool gallery_name_ok(const char *name, size_t size);
 const char *gallery_name(const struct gallery *gallery);
+/* Why a gallery that is known could not be opened: valid until the next attach, detach or reload; NULL: it could, or is unknown. It must not look like one that is missing. */
+const char *gallery_failure(struct galleries *galleries, const char *name, size_t size);
 /* Ends all keepers: their operations and searches come back, and galleries may still be put. Blocks: not while clients are served. */
 void galleries_stop(struct galleries *galleries);
 void galleries_destroy(struct galleries *galleries); /* after galleries_stop; takes NULL */

@@ -242,7 +242,6 @@ int keeper_create(const struct keeper_setup *setup, struct keeper **keeper)
 	if (!err)
 		err = start_threads(k);
 	if (err) {
-		log_event(LOG_ERROR, "gallery_failed", "gallery=%s error=%s", log_quote(name, sizeof(name), k->name), strerror(-err));
 		keeper_destroy(k);
 		return err;
 	}

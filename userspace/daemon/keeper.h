@@ -63,7 +63,7 @@ struct keeper_op {
 	struct lineup_maintain_result maintained;
 };
 
-/* Opens or creates the gallery, its attributes and its share, and starts the threads. Blocks: not on the loop thread once clients are served. Logs. */
+/* Opens or creates the gallery, its attributes and its share, and starts the threads. Blocks: not on the loop thread once clients are served. Why it failed is the library's last message. */
 int keeper_create(const struct keeper_setup *setup, struct keeper **keeper);
 /* Finishes what waits, then ends. Blocks; not on the loop thread while clients are served. */
 void keeper_destroy(struct keeper *keeper);
