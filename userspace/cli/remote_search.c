@@ -74,12 +74,15 @@ static bool read_facts(struct remote *r, const redisReply *reply, struct lineup_
 {
 	snprintf(r->backend, sizeof(r->backend), "%s", reply_text(reply, "backend"));
 	snprintf(r->io, sizeof(r->io), "%s", reply_text(reply, "io"));
+	snprintf(r->staging, sizeof(r->staging), "%s", reply_text(reply, "staging"));
 	*f = (struct lineup_search_facts){
 		.sequence = reply_unsigned(reply, "sequence"), .rows = reply_unsigned(reply, "rows"),
 		.rows_scanned = reply_unsigned(reply, "rows_scanned"), .rows_reranked = reply_unsigned(reply, "rows_reranked"),
 		.bytes_read = reply_unsigned(reply, "bytes_read"), .passes = (uint32_t)reply_unsigned(reply, "passes"),
 		.threads = (uint32_t)reply_unsigned(reply, "threads"), .resident = reply_unsigned(reply, "resident") != 0,
 		.devices = (uint32_t)reply_unsigned(reply, "devices"), .rows_on_device = reply_unsigned(reply, "rows_on_device"),
+		.bytes_on_device = reply_unsigned(reply, "bytes_on_device"), .bytes_uploaded = reply_unsigned(reply, "bytes_uploaded"),
+		.overflows = (uint32_t)reply_unsigned(reply, "overflows"), .staging = r->staging,
 		.backend = r->backend, .io = r->io, .seconds = reply_real(reply, "seconds"),
 		.seconds_scan = reply_real(reply, "seconds_scan"), .seconds_rerank = reply_real(reply, "seconds_rerank"),
 	};

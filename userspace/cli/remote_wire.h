@@ -15,7 +15,7 @@ struct remote {
 	redisContext *connection;
 	bool lost;               /* the connection: said, unless .quiet */
 	bool quiet;
-	char backend[32], io[32]; /* of the last search */
+	char backend[32], io[32], staging[32]; /* of the last search */
 };
 
 /* A command in memory that is erased; a zeroed one is empty. */

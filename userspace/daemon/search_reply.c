@@ -125,10 +125,13 @@ static void render_facts(struct search *s)
 		{ "resident", f->resident },
 		{ "devices", f->devices },
 		{ "rows_on_device", f->rows_on_device },
+		{ "bytes_on_device", f->bytes_on_device },
+		{ "bytes_uploaded", f->bytes_uploaded },
+		{ "overflows", f->overflows },
 		{ "batch", s->probes_most },
 	};
 
-	resp_map(b, s->version, ARRAY_SIZE(counts) + 7);
+	resp_map(b, s->version, ARRAY_SIZE(counts) + 8);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
 		resp_text(b, counts[i].name);
 		resp_integer(b, (long long)counts[i].value);
@@ -140,6 +143,8 @@ static void render_facts(struct search *s)
 	resp_text(b, f->backend ? f->backend : "");
 	resp_text(b, "io");
 	resp_text(b, f->io ? f->io : "");
+	resp_text(b, "staging");
+	resp_text(b, f->staging ? f->staging : "");
 	resp_text(b, "seconds");
 	resp_double(b, s->version, f->seconds);
 	resp_text(b, "seconds_scan");
