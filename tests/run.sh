@@ -189,7 +189,7 @@ has_vulkan()
 # Where a test puts its files: on the disk, where O_DIRECT is; in memory if it has a disk of its own making and syncs a million times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash* test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
@@ -332,7 +332,7 @@ stages_include_only_stages_to_their_left()
 		lineup internal io ctx memory crc32c half pool
 		capture lineup-extractor lineup-inband extractor inband
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
+		gallery block manifest segment journal enrol snapshot state stage group table lookup pages pace files change delete compact maintain check export
 		stream
 		score
 		topk
@@ -794,7 +794,7 @@ integration_tests_under_asan_and_ubsan()
 # addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"
+	local threaded="test_search* test_stream* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"

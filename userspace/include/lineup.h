@@ -421,7 +421,7 @@ enum lineup_gallery_flags {
 	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
 	/*
 	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make the journal
-	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same.
+	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do commits merge segments.
 	 */
 	LINEUP_GALLERY_MAINTAINED = 1 << 1,
 };
@@ -473,6 +473,7 @@ struct lineup_gallery_info {
 	uint32_t format;          /* version of the format */
 };
 
+/* By the thread that writes, if one does; while it has a group open, with what is in that. Others: lineup_gallery_now. */
 void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gallery_info *info);
 
 /* The bit of the list @name in this gallery, as used in masks; -ENOENT with a message if it has none such. */
@@ -507,6 +508,8 @@ struct lineup_enrol_result {
 	uint64_t rows;
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;           /* the op_id had been enrolled before: this is that operation's result, nothing changed */
+	bool existed;            /* the first row's subject had templates before; of lineup_group_enrol, false if repeated */
+	uint32_t subject_number; /* of the first row's subject; of lineup_group_enrol, 0 if repeated */
 };
 
 int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol_options *options, struct lineup_enrol **enrol);
@@ -515,9 +518,9 @@ int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *ma
 /* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
 /*
- * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
- * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
- * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last
+ * sync nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it again, tells;
+ * repeating the enrolment with its op_id is safe either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
  */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
@@ -540,6 +543,9 @@ struct lineup_delete_result {
 	uint64_t rows; /* templates that were deleted */
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;
+	bool last;     /* their subject has no template any more */
+	uint32_t subject_number; /* it had; 0 if repeated */
+	char subject[LINEUP_SUBJECT_BYTES_MAX + 1]; /* whose they were; "" if repeated */
 };
 
 /* One atomic operation, durable when it returns 0. -ENOENT: no such subject or template. @result may be NULL. */
@@ -581,7 +587,10 @@ struct lineup_group_options {
 };
 
 int lineup_group_begin(struct lineup_gallery *gallery, struct lineup_group **group);
-/* As lineup_enrol_list; the list comes into being with the next operation of the group. */
+/*
+ * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is refused or
+ * repeated.
+ */
 int lineup_group_list(struct lineup_group *group, const char *name, uint64_t *mask);
 /*
  * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol. Errors otherwise as
@@ -604,9 +613,16 @@ void lineup_group_abort(struct lineup_group *group);
 
 struct lineup_maintain_options {
 	uint32_t size;
-	uint32_t compact;        /* 0: seal only what the journal holds once it is long; 1: drop deleted rows as well, where there are any; 2: as 1, and seal whatever there is */
-	uint64_t bytes_per_second; /* of reading and writing, at most; 0: no limit */
-	/* Asked at least every 10 ms of work or sleep, in rows; false: -ECANCELED, nothing has changed. May be NULL. */
+	/*
+	 * 0: seal the journal once it is long, and merge small segments; 1: and drop deleted rows, where there are any; 2: as 1, but seal whatever
+	 * there is and merge all that is smaller than it need be.
+	 */
+	uint32_t compact;
+	uint64_t bytes_per_second; /* of reading and writing, at most, but for what is committed meanwhile, which is copied at once; 0: no limit */
+	/*
+	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is sorted. False: that
+	 * step is undone and -ECANCELED returned; steps before it stay. May be NULL.
+	 */
 	lineup_progress_fn *progress;
 	void *progress_arg;
 };
@@ -616,8 +632,8 @@ struct lineup_maintain_result {
 	uint64_t rows_dropped;
 	uint64_t bytes_written;
 	double seconds;
-	double seconds_held;     /* of it, while operations had to wait */
-	uint32_t files_held;
+	double seconds_held;     /* of it, while operations had to wait, or it for one that was under way */
+	uint32_t files_held;     /* old files that searches or other processes still read, or that a late stop left: for the next maintenance */
 };
 
 /*
@@ -630,8 +646,8 @@ int lineup_gallery_maintain(struct lineup_gallery *gallery, const struct lineup_
 /* Why the gallery, open for writing, refuses changes (static text), or NULL. Any thread. */
 const char *lineup_gallery_refuses(const struct lineup_gallery *gallery);
 /*
- * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and searchers keep their
- * state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
+ * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and
+ * searchers keep their state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
  */
 int lineup_gallery_recover(struct lineup_gallery *gallery);
 
