@@ -147,15 +147,17 @@ int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first,
 	if (!p)
 		return -ENOMEM;
 	s = &p->public;
-	/* All but the references, which others change meanwhile. */
-	memcpy((char *)s + offsetof(struct lineup_snapshot, references) + sizeof(s->references),
-	       (const char *)snapshot + offsetof(struct lineup_snapshot, references) + sizeof(s->references),
-	       sizeof(*s) - offsetof(struct lineup_snapshot, references) - sizeof(s->references));
 	s->ctx = snapshot->ctx;
 	atomic_init(&s->references, 1);
-	s->segment_count = 0;
-	s->rows = 0;
-	s->rows_deleted = 0;
+	s->dim = snapshot->dim;
+	s->store = snapshot->store;
+	s->sequence = snapshot->sequence;
+	s->template_next = snapshot->template_next;
+	s->subjects = snapshot->subjects;
+	s->subject_next = snapshot->subject_next;
+	s->lists = snapshot->lists;
+	memcpy(s->list, snapshot->list, sizeof(s->list));
+	memcpy(s->digest, snapshot->digest, sizeof(s->digest));
 	s->segments = calloc(count + 1, sizeof(*s->segments));
 	p->part = calloc(count + 1, sizeof(*p->part));
 	p->bits = calloc(count + 1, sizeof(*p->bits));
