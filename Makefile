@@ -12,8 +12,9 @@
 #	VULKAN=auto | 1 | 0	with or without GPUs; auto: with, if the headers and the shader compiler are there
 #	WERROR=1		warnings are errors; tests/run.sh sets it
 #	V=1			show the commands
+#	DAEMON=auto | 1 | 0	with or without lineupd and the client of it; auto: with, if the libraries that they need are there
 #	EXTRACTORS=0 DRM=0	build without extractor plug-ins (libseccomp), without DRM import (libdrm); each is built where it can be
-#	PREFIX=/usr/local LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DESTDIR=	where `make install` puts things
+#	PREFIX=/usr/local SBINDIR= LIBDIR= LIBEXECDIR= INCLUDEDIR= MANDIR= COMPLETIONDIR= DOCDIR= SYSTEMDDIR= DESTDIR=	where `make install` puts things
 #	FUZZ_SECONDS=60		how long `make fuzz` runs each fuzzer
 #	BENCH_FLAGS=		options for `lineup bench` in `make bench`
 #	KVER=release KDIR=dir	the kernel for `make kmod`, by its release or by where its headers are (uname -r, /lib/modules/$(KVER)/build)
@@ -24,11 +25,14 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
 LIBDIR ?= $(PREFIX)/lib
 LIBEXECDIR ?= $(PREFIX)/libexec
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+DOCDIR ?= $(PREFIX)/share/doc/lineup
+SYSTEMDDIR ?= $(PREFIX)/lib
 FUZZ_SECONDS ?= 60
 BENCH_FLAGS ?=
 INSTALL ?= install
@@ -53,8 +57,8 @@ SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointe
 # -fvisibility=hidden: lineup.h makes its own functions visible, liblineup.map exports them.
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef $(if $(WERROR),-Werror)
 LANGUAGE := -std=gnu11 -ffp-contract=off -fPIC -fvisibility=hidden -pthread
-# The program knows the library by lineup.h only.
-INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
+# The programs know the library by lineup.h only.
+INCLUDE = -D_GNU_SOURCE -Iuserspace/include $(if $(filter userspace/cli/% userspace/daemon/%,$<),,-Iuserspace/lib -Ikmod/uapi -Ikmod/samples)
 COMPILE = $(CC) $(LANGUAGE) $(WARN) $(HARDEN) $(SANITIZE_FLAGS) $(INCLUDE) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -pthread -pie $(SANITIZE_FLAGS) $(HARDEN_LINK) -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 
@@ -98,11 +102,29 @@ VULKAN_SRC := $(if $(VULKAN_ON),$(filter-out %/stubs.c,$(VULKAN_SRC)),$(filter %
 $(BUILD)/userspace/lib/vulkan/%.o $(BUILD)/tests/unit/test_vulkan_%.o: INCLUDE += -I/usr/include/libdrm
 
 # What `lineup info --build` says of it.
+$(BUILD)/userspace/cli/%.o: INCLUDE += $(if $(DAEMON_ON),-DCLI_DAEMON)
 $(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
+
+# The daemon, and what the program needs to talk to it. A cross compiler may find the headers of this machine, but not its libraries.
+DAEMON_LIBS := -lgnutls -lmicrohttpd -linih -lsystemd -lseccomp -lsqlite3 -ljansson
+ifneq ($(filter-out auto,$(DAEMON)),)
+DAEMON_ON := $(filter 1,$(DAEMON))
+else
+DAEMON_FOUND := $(foreach h,gnutls/gnutls.h microhttpd.h ini.h systemd/sd-daemon.h seccomp.h sqlite3.h hiredis/hiredis.h,$(HASH)include <$(h)>\n)
+DAEMON_ON := $(shell printf '$(DAEMON_FOUND)int main(void) { return 0; }\n' | \
+	$(CC) $(CPPFLAGS) -x c - $(DAEMON_LIBS) -lhiredis -o /dev/null 2>/dev/null && echo 1)
+endif
+DAEMON_SRC := $(if $(DAEMON_ON),$(wildcard userspace/daemon/*.c))
+DAEMON_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(DAEMON_SRC))
+LINEUPD := $(if $(filter %/main.o,$(DAEMON_OBJ)),$(BUILD)/lineupd)
+UNIT_FILE := $(if $(LINEUPD),$(BUILD)/lineupd.service)
 
 LIB_LIBS := -luring -lsodium $(if $(filter 1,$(VULKAN_ON) $(DRM)),-ldrm) $(if $(VULKAN_ON),-lnuma) -lm
 LIB_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/lib/*.c) $(VULKAN_SRC))
-CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard userspace/cli/*.c))
+# Without the daemon's libraries nothing talks to it.
+CLI_REMOTE := $(addprefix userspace/cli/,remote.c remote_search.c remote_change.c cmd_load.c load_run.c load_plot.c cmd_top.c)
+CLI_SRC := $(filter-out $(if $(DAEMON_ON),%/remote_none.c,$(CLI_REMOTE)),$(wildcard userspace/cli/*.c)) $(if $(DAEMON_ON),userspace/daemon/histogram.c)
+CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(CLI_SRC))
 # Tests of what is not built in are not built either.
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_HELP_SRC := $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c))
@@ -110,14 +132,18 @@ ifeq ($(VULKAN_ON),)
 UNIT_SRC := $(filter-out tests/unit/test_vulkan_%,$(UNIT_SRC))
 UNIT_HELP_SRC := $(filter-out tests/unit/faulty_vk.c tests/unit/vulkan_%,$(UNIT_HELP_SRC))
 endif
+ifeq ($(DAEMON_ON),)
+UNIT_SRC := $(filter-out tests/unit/test_daemon_%,$(UNIT_SRC))
+UNIT_HELP_SRC := $(filter-out tests/unit/daemon_%,$(UNIT_HELP_SRC))
+endif
 UNIT_HELP_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(UNIT_HELP_SRC))
 UNIT := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
-FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_SRC := $(filter-out $(if $(DAEMON_ON),,tests/fuzz/fuzz_daemon_%),$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/fuzz/replay_%,$(FUZZ_SRC))
 BENCH := $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(VULKAN_ON),,tests/bench/vulkan_%),$(wildcard tests/bench/*.c)))
 PEERS := $(patsubst %.cpp,$(BUILD)/%,$(wildcard tests/bench/*.cpp))
-MAN := $(wildcard userspace/man/*.1 userspace/man/*.5)
+MAN := $(filter-out $(if $(LINEUPD),,%/lineupd.8 %/lineup.conf.5),$(wildcard userspace/man/*.1 userspace/man/*.5 userspace/man/*.8))
 COMPLETION := $(wildcard userspace/completion/lineup)
 
 STATIC := $(BUILD)/liblineup.a
@@ -135,12 +161,13 @@ Q := @
 SAY = @printf '  %-7s %s\n' $(1) $(patsubst $(BUILD)/%,%,$(2));
 endif
 
-all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(EXTRACT)
+all: $(STATIC) $(SHARED) $(BUILD)/liblineup.pc $(PROGRAM) $(LINEUPD) $(UNIT_FILE) $(EXTRACT)
 
 help:
 	@echo 'make           build the library and the program into $(BUILD)/'
 	@echo 'make demo      install what building needs, build, enrol the bundled faces, search them'
 	@echo 'make check     install what testing needs, run all tests (tests/run.sh)'
+	@echo 'make check-soak   let the daemon work and be killed for half an hour: nothing lost, memory flat'
 	@echo 'make unit      build and run the unit tests only'
 	@echo 'make check-kdebug   test the kernel module in a kernel with KASAN, lockdep and more, which is built first: half an hour or more'
 	@echo 'make bench     build and run `lineup bench`; BENCH_FLAGS="--n 1000000 --dim 512"'
@@ -156,6 +183,10 @@ help:
 print-vulkan:
 	@echo $(or $(VULKAN_ON),0)
 
+# Likewise the daemon.
+print-daemon:
+	@echo $(or $(DAEMON_ON),0)
+
 setup:
 	$(Q)packaging/setup.sh build
 
@@ -166,6 +197,10 @@ demo:
 
 check:
 	$(Q)tests/run.sh
+
+# Of the daemon, longer than `make check` has time for: 200 rounds of concurrent clients and kills, and ten minutes of load with memory watched.
+check-soak: daemon-programs
+	$(Q)BUILD='$(BUILD)' tests/daemon/soak.sh
 
 unit: unit-programs
 	$(Q)set -e; for t in $(UNIT); do echo "$$t"; $$t; done
@@ -195,7 +230,7 @@ fuzzers: $(FUZZERS)
 replays: $(REPLAYS)
 
 # Everything that is compiled depends on this file, which changes when a flag does. Missing headers are named here, once, by package.
-FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS))
+FLAGS = $(COMPILE) $(LINK) $(MACHINE) $(VERSION) $(CAPTURE_FLAGS) $(if $(VULKAN_ON),Vulkan $(VULKAN_HEADERS)) $(if $(DAEMON_ON),daemon)
 HEADERS = liburing:liburing-dev sodium:libsodium-dev jansson:libjansson-dev \
 	$(if $(VULKAN_ON),vulkan/vulkan_core:libvulkan-dev xf86drm:libdrm-dev numa:libnuma-dev)
 $(BUILD)/flags: FORCE
@@ -270,25 +305,57 @@ $(BUILD)/dirs: FORCE
 	@mkdir -p $(@D); printf '%s\n' '$(LIBEXECDIR)' >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(BUILD)/lineup: $(CLI_OBJ) $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $^ -ljansson $(if $(DAEMON_ON),-lhiredis) $(LIB_LIBS) -o $@
+
+$(BUILD)/lineupd: $(DAEMON_OBJ) $(STATIC)
+	$(call SAY,LD,$@)$(LINK) $^ $(DAEMON_LIBS) $(LIB_LIBS) -o $@
+
+# All of the daemon but its main file, for tests.
+$(BUILD)/userspace/daemon/daemon.a: $(filter-out %/main.o,$(DAEMON_OBJ))
+	@rm -f $@
+	$(call SAY,AR,$@)$(AR) rcs $@ $^
 
 # The file says where things will be, so it follows the install directories as well as the template.
 PC := s|@LIBS_PRIVATE@|$(LIB_LIBS)|;s|@PREFIX@|$(PREFIX)|;s|@LIBDIR@|$(LIBDIR)|;s|@INCLUDEDIR@|$(INCLUDEDIR)|;s|@VERSION@|$(VERSION)|
 $(BUILD)/liblineup.pc: packaging/liblineup.pc.in FORCE
 	@mkdir -p $(@D); sed '$(PC)' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
+$(BUILD)/lineupd.service: userspace/systemd/lineupd.service.in FORCE
+	@mkdir -p $(@D); sed 's|@SBINDIR@|$(SBINDIR)|' $< >$@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
 $(BUILD)/tests/unit/helpers.a: $(UNIT_HELP_OBJ)
 	@rm -f $@
 	$(call SAY,AR,$@)$(AR) rcs $@ $^
 
+DAEMON_TESTS := $(filter $(BUILD)/tests/unit/test_daemon_% $(BUILD)/tests/fuzz/fuzz_daemon_% $(BUILD)/tests/fuzz/replay_daemon_%,$(UNIT) $(FUZZERS) $(REPLAYS))
+$(DAEMON_TESTS): $(BUILD)/userspace/daemon/daemon.a
+$(patsubst %,%.o,$(filter-out %/replay,$(DAEMON_TESTS))) $(filter $(BUILD)/tests/unit/daemon_%,$(UNIT_HELP_OBJ)): INCLUDE += -Iuserspace/daemon
+IN_ORDER = $(filter %.o,$^) $(filter %/helpers.a,$^) $(filter %/daemon.a,$^) $(filter %/liblineup.a,$^) $(if $(filter %/daemon.a,$^),$(DAEMON_LIBS))
+
 $(UNIT): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(if $(UNIT_HELP_OBJ),$(BUILD)/tests/unit/helpers.a) $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ -lcmocka $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $(IN_ORDER) -lcmocka $(LIB_LIBS) -o $@
+
+# What the tests of the daemon from outside need: faults, preloaded into the daemon whatever it was built with, and a client in C.
+DAEMON_SHIMS := $(if $(DAEMON_ON),$(BUILD)/tests/daemon/shim.so $(if $(VULKAN_ON),$(BUILD)/tests/daemon/libvulkan.so.1))
+DAEMON_CLIENT := $(if $(DAEMON_ON),$(BUILD)/tests/daemon/hiredis_client)
+
+$(BUILD)/tests/daemon/shim.so: tests/daemon/shim.c
+$(BUILD)/tests/daemon/libvulkan.so.1: tests/daemon/lost_gpu.c
+$(DAEMON_SHIMS): SANITIZE_FLAGS :=
+$(DAEMON_SHIMS): tests/daemon/faults.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)$(COMPILE) -shared $(HARDEN_LINK) $(LDFLAGS) $(filter %.c,$^) -ldl -o $@
+
+$(DAEMON_CLIENT): $(BUILD)/tests/daemon/hiredis_client.o
+	$(call SAY,LD,$@)$(LINK) $^ -lhiredis -lm -o $@
+
+daemon-programs: all $(DAEMON_SHIMS) $(DAEMON_CLIENT)
 
 $(FUZZERS): $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(STATIC)
-	$(call SAY,LD,$@)$(LINK) -fsanitize=fuzzer $^ $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) -fsanitize=fuzzer $(IN_ORDER) $(LIB_LIBS) -o $@
 
 $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(STATIC)
-	$(call SAY,LD,$@)$(LINK) $^ $(LIB_LIBS) -o $@
+	$(call SAY,LD,$@)$(LINK) $(IN_ORDER) $(LIB_LIBS) -o $@
 
 $(BENCH): $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(STATIC)
 	$(call SAY,LD,$@)$(LINK) $^ $(LIB_LIBS) -o $@
@@ -301,9 +368,12 @@ $(PEERS): $(BUILD)/tests/bench/%: tests/bench/%.cpp $(STATIC)
 PUBLIC := lineup.h lineup-extractor.h lineup-inband.h
 INSTALLED = $(BINDIR)/lineup $(addprefix $(INCLUDEDIR)/,$(PUBLIC)) $(addprefix $(LIBEXECDIR)/lineup/,$(notdir $(EXTRACT))) $(LIBDIR)/liblineup.a $(LIBDIR)/liblineup.so.$(VERSION) \
 	$(LIBDIR)/liblineup.so.$(SOVERSION) $(LIBDIR)/liblineup.so $(LIBDIR)/pkgconfig/liblineup.pc \
-	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup
+	$(foreach m,$(MAN),$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) $(COMPLETIONDIR)/lineup \
+	$(if $(LINEUPD),$(SBINDIR)/lineupd $(addprefix $(SYSTEMDDIR)/,$(DAEMON_SYSTEM)) $(addprefix $(DOCDIR)/examples/,$(DAEMON_EXAMPLES)))
+DAEMON_SYSTEM := systemd/system/lineupd.service systemd/system/lineupd.socket sysusers.d/lineupd.conf tmpfiles.d/lineupd.conf
+DAEMON_EXAMPLES := lineup.conf gpu.conf
 
-install: all
+install: all $(if $(LINEUPD),install-daemon)
 	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
 	$(Q)$(INSTALL) -m 755 $(BUILD)/lineup '$(DESTDIR)$(BINDIR)/lineup'
 	$(Q)set -e; for h in $(PUBLIC); do $(INSTALL) -m 644 userspace/include/$$h '$(DESTDIR)$(INCLUDEDIR)'/$$h; done
@@ -316,6 +386,15 @@ install: all
 	$(Q)set -e; for m in $(MAN); do $(INSTALL) -m 644 $$m '$(DESTDIR)$(MANDIR)'/man$${m##*.}/; done
 	$(Q)$(INSTALL) -m 644 $(COMPLETION) '$(DESTDIR)$(COMPLETIONDIR)/lineup'
 	$(Q)[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
+
+# The service is not started, and /etc is left alone: lineupd(8) says what to do next.
+install-daemon: all
+	$(Q)$(INSTALL) -d $(addprefix '$(DESTDIR)',$(sort $(dir $(INSTALLED))))
+	$(Q)$(INSTALL) -m 755 $(LINEUPD) '$(DESTDIR)$(SBINDIR)/lineupd'
+	$(Q)$(INSTALL) -m 644 $(BUILD)/lineupd.service userspace/systemd/lineupd.socket '$(DESTDIR)$(SYSTEMDDIR)/systemd/system/'
+	$(Q)$(INSTALL) -m 644 userspace/systemd/lineupd.sysusers '$(DESTDIR)$(SYSTEMDDIR)/sysusers.d/lineupd.conf'
+	$(Q)$(INSTALL) -m 644 userspace/systemd/lineupd.tmpfiles '$(DESTDIR)$(SYSTEMDDIR)/tmpfiles.d/lineupd.conf'
+	$(Q)$(INSTALL) -m 644 $(addprefix userspace/systemd/,$(DAEMON_EXAMPLES)) '$(DESTDIR)$(DOCDIR)/examples/'
 
 uninstall:
 	$(Q)rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
@@ -369,11 +448,11 @@ check-kdebug:
 clean:
 	$(Q)rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(UNIT_HELP_OBJ)) \
-	$(patsubst %,%.d,$(UNIT) $(FUZZERS) $(BENCH)) $(BUILD)/tests/fuzz/replay.d
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CLI_OBJ) $(DAEMON_OBJ) $(UNIT_HELP_OBJ)) \
+	$(patsubst %,%.d,$(UNIT) $(FUZZERS) $(BENCH) $(DAEMON_CLIENT)) $(BUILD)/tests/fuzz/replay.d
 
 FORCE:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays print-vulkan install uninstall clean FORCE \
+.PHONY: all help setup demo check unit unit-programs bench bench-programs bench-peers fuzz fuzzers replays daemon-programs check-soak print-vulkan print-daemon install install-daemon uninstall clean FORCE \
 	kmod kmod-files kmod-install kmod-dkms kmod-uninstall check-kdebug

@@ -38,6 +38,7 @@ stages="
 	matrix_modules_are_those_that_were_read
 	the_matrix_rewriter_refuses_what_it_does_not_know
 	install_and_uninstall_leave_nothing_behind
+	the_service_is_confined
 	a_consumer_links_shared_and_static
 	kernel_module_builds_without_warnings
 	kernel_module_has_the_kernels_style
@@ -50,6 +51,13 @@ stages="
 	unit_tests_under_asan_and_ubsan
 	integration_tests_under_asan_and_ubsan
 	thread_tests_under_tsan
+	daemon_speaks_to_redis_clients
+	daemon_history_is_linearizable
+	daemon_survives_faults
+	daemon_survives_torture
+	daemon_keeps_nothing_of_probes
+	daemon_tests_under_asan_and_ubsan
+	daemon_tests_under_tsan
 	unit_tests_on_arm64
 	corpus_replays
 	fuzzers_find_nothing_new
@@ -63,6 +71,8 @@ stages="
 many=" kernel_module_builds_without_warnings kernel_tests_on_6_1 kernel_tests_on_6_12 kernel_tests_on_a_debug_kernel
 	unit_tests integration_tests vulkan_tests_under_validation_layers
 	unit_tests_under_asan_and_ubsan integration_tests_under_asan_and_ubsan thread_tests_under_tsan
+	daemon_speaks_to_redis_clients daemon_history_is_linearizable daemon_survives_faults daemon_survives_torture daemon_keeps_nothing_of_probes
+	daemon_tests_under_asan_and_ubsan daemon_tests_under_tsan
 	live_capture_on_6_1 live_capture_on_6_12 unit_tests_on_arm64 corpus_replays fuzzers_find_nothing_new "
 
 # Virtual machines mostly wait, so they run beside other stages, one after the other; each stage looks at what its machine left
@@ -182,6 +192,10 @@ run_units()
 			record skipped "$stage/$name" "this build has no Vulkan: \`packaging/setup.sh gpu\` installs what it needs"
 			continue
 		fi
+		if matches "$name" 'test_daemon_*' && ! has_daemon; then
+			record skipped "$stage/$name" "this build has no daemon: \`packaging/setup.sh build\` installs what it needs"
+			continue
+		fi
 		names+=("$name")
 		matches "$name" 'test_vulkan_*' && kept=$keep || kept=
 		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP \
@@ -203,7 +217,7 @@ has_vulkan()
 # times.
 room()
 {
-	if matches "$1" "test_crash test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
+	if matches "$1" "test_crash* test_corrupt test_gallery*" && [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'END { print $4 }')" -gt 1000000 ]; then
 		echo /dev/shm
 	else
 		echo "$tmp"
@@ -366,7 +380,7 @@ shellcheck_finds_nothing()
 
 manual_pages_are_well_formed()
 {
-	mandoc -T lint -W warning userspace/man/*.[15]
+	mandoc -T lint -W warning userspace/man/*.[158]
 }
 
 # Lists what is longer than style asks; fails where it is far longer, which nobody would defend.
@@ -398,7 +412,7 @@ stages_include_only_stages_to_their_left()
 		lineup internal io ctx memory crc32c half pool
 		capture lineup-extractor lineup-inband extractor inband
 		probe source vectors subjects when
-		gallery block manifest segment journal enrol snapshot state table lookup pages files change delete compact check export
+		gallery block manifest segment journal enrol snapshot state stage group table lookup pages pace files change delete compact maintain check export
 		stream
 		score
 		topk
@@ -409,6 +423,7 @@ stages_include_only_stages_to_their_left()
 		vulkan/place vulkan/shares vulkan/gpu vulkan/stubs
 		vulkan/pass vulkan/gpus vulkan/buffers vulkan/chunks vulkan/feed vulkan/lists vulkan/work
 		search verify
+		crew share
 	"
 	awk -v row="$row" '
 		function known(name) {
@@ -639,11 +654,36 @@ install_and_uninstall_leave_nothing_behind()
 		share/man/man5/lineup-gallery.5 share/bash-completion/completions/lineup; do
 		[ -s "$dir/usr/$file" ]
 	done
+	if has_daemon; then
+		for file in sbin/lineupd lib/systemd/system/lineupd.socket lib/sysusers.d/lineupd.conf lib/tmpfiles.d/lineupd.conf share/doc/lineup/examples/lineup.conf \
+			share/man/man8/lineupd.8 share/man/man5/lineup.conf.5; do
+			[ -s "$dir/usr/$file" ]
+		done
+		grep -x 'ExecStart=/usr/sbin/lineupd --config /etc/lineup/lineup.conf' "$dir/usr/lib/systemd/system/lineupd.service"
+	fi
 	make BUILD="$out/gcc" CC=gcc WERROR=1 DESTDIR="$dir" PREFIX=/usr uninstall
 	(cd "$dir" && find . -type f -o -type l) >"$dir.left"
 	cat "$dir.left"
 	[ ! -s "$dir.left" ]
 	rm -rf "$dir" "$dir.left"
+}
+
+# The units as they are installed: correct, and with an exposure of at most 1.5 of 10.
+the_service_is_confined()
+{
+	local dir=$out/units
+
+	has_daemon || skip "this build has no daemon"
+	systemd-analyze security --help 2>/dev/null | grep -q -e --offline || skip "no systemd-analyze here that reviews units offline (Debian: systemd)"
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	make -s BUILD="$dir/build" SBINDIR=/bin "$dir/build/lineupd.service"
+	# A program that there is stands for the one that is not installed here, nor are its pages.
+	sed 's|/bin/lineupd|/bin/true|; /^Documentation=/d' "$dir/build/lineupd.service" >"$dir/lineupd.service"
+	sed '/^Documentation=/d' userspace/systemd/lineupd.socket >"$dir/lineupd.socket"
+	systemd-analyze verify "$dir/lineupd.service" "$dir/lineupd.socket"
+	systemd-analyze security --no-pager --offline=true --threshold=15 "$dir/lineupd.service"
+	systemd-analyze security --no-pager --offline=true "$dir/lineupd.service" | grep 'Overall exposure'
 }
 
 a_consumer_links_shared_and_static()
@@ -926,7 +966,7 @@ integration_tests_under_asan_and_ubsan()
 # tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_gallery test_gallery_model test_vulkan_passes"
+	local threaded="test_search* test_stream* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
@@ -937,15 +977,105 @@ thread_tests_under_tsan()
 	fi
 }
 
-# Neither extractors nor DRM import: what needs them says so, and everything else works.
+# run_daemon STAGE DIRECTORY "PROGRAM..." [FACT...]: runs programs of tests/daemon with the daemon of a build; with facts, those only.
+run_daemon()
+{
+	local stage=$1 dir name log names
+	dir=$(cd "$2" && pwd)
+	read -ra names <<<"$3"
+	shift 3
+
+	for name in "${names[@]}"; do
+		started "$out/$stage.$name.log" env LINEUPD="$dir/lineupd" LINEUP="$dir/lineup" LINEUP_SHIMS="$dir/tests/daemon" \
+			LINEUP_CLIENT="$dir/tests/daemon/hiredis_client" TMPDIR="$tmp" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "tests/daemon/$name.py" "$@"
+	done
+	wait
+	for name in "${names[@]}"; do
+		log=$out/$stage.$name.log
+		record_tap "$stage" "$name" "$log" "$(cat "$log.status")"
+	done
+}
+
+# daemon_stage STAGE "PROGRAM...": with the build that is installed.
+daemon_stage()
+{
+	if [ ! -x /usr/bin/python3 ]; then
+		record skipped "$1" "no /usr/bin/python3 here (Debian: python3)"
+	elif ! has_daemon; then
+		record skipped "$1" "this build has no daemon: \`packaging/setup.sh build\` installs what it needs"
+	else
+		compile "$1" "$out/gcc" CC=gcc daemon-programs && run_daemon "$1" "$out/gcc" "$2"
+	fi
+}
+
+# Whether `make` builds the daemon here.
+has_daemon()
+{
+	make -s print-daemon | grep -qx 1
+}
+
+daemon_speaks_to_redis_clients()
+{
+	daemon_stage "${FUNCNAME[0]}" "conformance server access"
+}
+
+daemon_history_is_linearizable()
+{
+	daemon_stage "${FUNCNAME[0]}" "test_checker history"
+}
+
+daemon_survives_faults()
+{
+	daemon_stage "${FUNCNAME[0]}" "faults"
+}
+
+daemon_survives_torture()
+{
+	daemon_stage "${FUNCNAME[0]}" "tortured"
+}
+
+daemon_keeps_nothing_of_probes()
+{
+	daemon_stage "${FUNCNAME[0]}" "private"
+}
+
+# Everything that clients can do, and shorter histories. The sanitizers' own daemons are slow, so whatever waits waits longer.
+daemon_tests_under_asan_and_ubsan()
+{
+	local stage=${FUNCNAME[0]}
+
+	export LINEUP_TEST_PATIENCE=5 LINEUP_HISTORY_ROUNDS=1 LINEUP_TEST_SCALE=0.2
+	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
+		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
+	elif compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined daemon-programs; then
+		run_daemon "$stage" "$out/asan" "conformance server access history faults tortured"
+	fi
+	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE
+}
+
+daemon_tests_under_tsan()
+{
+	local stage=${FUNCNAME[0]}
+
+	export LINEUP_TEST_PATIENCE=10 LINEUP_HISTORY_ROUNDS=1 LINEUP_TEST_SCALE=0.1 TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+	if ! has_daemon || [ ! -x /usr/bin/python3 ]; then
+		record skipped "$stage" "no daemon in this build, or no /usr/bin/python3"
+	elif compile "$stage" "$out/tsan" CC=clang SANITIZE=thread daemon-programs; then
+		run_daemon "$stage" "$out/tsan" "conformance server history"
+	fi
+	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE TSAN_OPTIONS
+}
+
+# Neither extractors nor DRM import nor the daemon: what needs them says so, and everything else works.
 a_build_without_optional_parts_works()
 {
 	local dir=$out/plain
 
 	rm -rf "$dir"
-	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 all "$dir/tests/unit/test_extractor" \
+	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 DAEMON=0 all "$dir/tests/unit/test_extractor" \
 		"$dir/tests/unit/test_capture_frames" "$dir/tests/unit/test_search_filters"
 	[ ! -e "$dir/extractors" ]
+	[ ! -e "$dir/lineupd" ]
 	"$dir/tests/unit/test_search_filters"
 	"$dir/lineup" devices | grep 'no device: .* no Vulkan'
 	"$dir/lineup" info --build | grep 'Vulkan no'
@@ -1026,6 +1156,7 @@ corpus_replays()
 	compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined replays || return
 	for source in tests/fuzz/fuzz_*.c; do
 		name=$(basename "$source" .c)
+		matches "$name" 'fuzz_daemon_*' && ! has_daemon && continue
 		name=${name#fuzz_}
 		log=$out/$stage.$name.log
 		if timeout "$test_seconds_max" "$out/asan/tests/fuzz/replay_$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
@@ -1044,6 +1175,7 @@ fuzzers_find_nothing_new()
 	compile "$stage" "$dir" CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers || return
 	for source in tests/fuzz/fuzz_*.c; do
 		name=$(basename "$source" .c)
+		matches "$name" 'fuzz_daemon_*' && ! has_daemon && continue
 		log=$out/$stage.$name.log
 		rm -rf "$dir/found/$name"
 		mkdir -p "$dir/found/$name"

@@ -39,7 +39,7 @@ static void seal_records(uint8_t *file, size_t size, uint32_t record_bytes)
 			memcpy(record + i * payload, file + (first + i) * LINEUP_FRAME_BYTES + head, payload);
 		memcpy(&r, record, sizeof(r));
 		for (uint64_t i = 0, at = sizeof(r) + (uint64_t)(r.lists_new % 65) * sizeof(struct disk_list);
-		     r.op.kind == LINEUP_OP_ENROL && i < r.op.rows && at + record_bytes <= count * payload; i++, at += record_bytes) {
+		     r.op.kind != LINEUP_OP_DELETE && i < r.op.rows && at + record_bytes <= count * payload; i++, at += record_bytes) {
 			uint32_t crc = lineup_crc32c(0, record + at + 4, record_bytes - 4);
 
 			memcpy(record + at, &crc, sizeof(crc));
@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(file);
 	bed_read(bed);
 	if (!lineup_gallery_open(bed->ctx, bed->path, &options, &gallery)) {
+		bed_write(gallery);
 		lineup_gallery_close(gallery);
 		bed_read(bed);
 	}

@@ -181,7 +181,27 @@ static void bed_read(struct bed *bed)
 		}
 		lineup_snapshot_put(snapshot);
 	}
+	if (!check && lineup_gallery_subject(gallery, "subject-1", bed_template, &sum) == -EBADMSG)
+		abort();
+	for (uint64_t row = 0; !check && row < 64; row += 9)
+		if (lineup_gallery_row(gallery, row, bed_template, &sum) == -EBADMSG)
+			abort();
 	lineup_gallery_close(gallery);
+}
+
+/* A writer goes on with what he has found; only the journal changes. */
+static inline void bed_write(struct lineup_gallery *gallery)
+{
+	struct lineup_group_options options = { .size = sizeof(options), .flags = LINEUP_GROUP_REPLACE };
+	float vector[BED_DIM] = { 5, 4, 3, 2, 1 };
+	const char *subject = "subject-2";
+	struct lineup_enrol_batch batch = { { vector, 1, BED_DIM, LINEUP_FLOAT32 }, &subject, NULL, NULL };
+	struct lineup_group *group;
+
+	if (lineup_group_begin(gallery, &group))
+		return;
+	lineup_group_enrol(group, &options, &batch, NULL);
+	lineup_group_commit(group);
 }
 
 #endif

@@ -6,7 +6,7 @@
 # shellcheck source=tests/integration/tap
 . "$(dirname "$0")/tap"
 
-all_commands='enrol search verify delete compact info check export bench'
+all_commands='enrol search verify delete compact info check export bench load top'
 
 # malformed REGEX -- ARGUMENT...
 malformed()

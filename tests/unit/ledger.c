@@ -196,7 +196,7 @@ static void apply_enrol(struct ledger *o, const struct ledger_op *op, struct led
 		row->id = o->template_next++;
 		row->lists = op_mask(op, i, bits, list_count);
 		row->expires = op_expires(op, i);
-		if (op->named)
+		if (op->named || op->kind == LEDGER_REPLACE)
 			ledger_subject_name(op_subject(op, i), row->subject);
 		else
 			snprintf(row->subject, sizeof(row->subject), "%llu", (unsigned long long)row->id);
@@ -223,11 +223,32 @@ static uint64_t apply_delete(struct ledger *o, const struct ledger_op *op)
 	return count;
 }
 
+/* Before its rows come in, all that their subjects have goes. */
+static void apply_replace(struct ledger *o, const struct ledger_op *op)
+{
+	for (uint32_t i = 0; i < op->rows; i++) {
+		struct ledger_op deletion = { .kind = LEDGER_DELETE_SUBJECT, .subject = op_subject(op, i) };
+
+		apply_delete(o, &deletion);
+	}
+}
+
+static bool enrols(const struct ledger_op *op)
+{
+	return op->kind == LEDGER_ENROL || op->kind == LEDGER_REPLACE;
+}
+
 int ledger_apply(struct ledger *o, const struct ledger_op *op, struct ledger_result *result)
 {
-	struct ledger_result r = { .template_first = op->kind == LEDGER_ENROL ? o->template_next : 0 };
+	struct ledger_result r = { .template_first = enrols(op) ? o->template_next : 0 };
 
-	if (op->kind == LEDGER_COMPACT) {
+	if (op->kind == LEDGER_COMPACT || op->kind == LEDGER_MAINTAIN) {
+		*result = r;
+		return 0;
+	}
+	if (op->kind == LEDGER_GROUP) {
+		for (uint32_t i = 0; i < op->op_count; i++)
+			ledger_apply(o, &op->ops[i], result);
 		*result = r;
 		return 0;
 	}
@@ -237,7 +258,9 @@ int ledger_apply(struct ledger *o, const struct ledger_op *op, struct ledger_res
 			result->repeated = true;
 			return 0;
 		}
-	if (op->kind == LEDGER_ENROL) {
+	if (op->kind == LEDGER_REPLACE)
+		apply_replace(o, op);
+	if (enrols(op)) {
 		apply_enrol(o, op, &r);
 	} else {
 		r.rows = apply_delete(o, op);
@@ -373,17 +396,24 @@ static int run_enrol(struct lineup_gallery *gallery, const struct ledger_op *op,
 	return err;
 }
 
+static void delete_options(const struct ledger_op *op, struct lineup_delete_options *options,
+			   char name[LINEUP_SUBJECT_BYTES_MAX + 1])
+{
+	*options = (struct lineup_delete_options) { .size = sizeof(*options), .template_id = op->template_id };
+	ledger_subject_name(op->subject, name);
+	op_bytes(op, options->op_id);
+	options->what = op->kind == LEDGER_DELETE_SUBJECT ? LINEUP_DELETE_SUBJECT : LINEUP_DELETE_TEMPLATE;
+	options->subject = op->kind == LEDGER_DELETE_SUBJECT ? name : NULL;
+}
+
 static int run_delete(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
-	struct lineup_delete_options options = { .size = sizeof(options), .template_id = op->template_id };
 	char name[LINEUP_SUBJECT_BYTES_MAX + 1];
+	struct lineup_delete_options options;
 	struct lineup_delete_result r;
 	int err;
 
-	ledger_subject_name(op->subject, name);
-	op_bytes(op, options.op_id);
-	options.what = op->kind == LEDGER_DELETE_SUBJECT ? LINEUP_DELETE_SUBJECT : LINEUP_DELETE_TEMPLATE;
-	options.subject = op->kind == LEDGER_DELETE_SUBJECT ? name : NULL;
+	delete_options(op, &options, name);
 	err = lineup_gallery_delete(gallery, &options, &r);
 	if (!err && memcmp(r.op_id, options.op_id, sizeof(r.op_id)))
 		return -EPROTO;
@@ -392,30 +422,158 @@ static int run_delete(struct lineup_gallery *gallery, const struct ledger_op *op
 	return err;
 }
 
+static int stage_enrol(struct lineup_gallery *gallery, struct lineup_group *group, const struct ledger_op *op,
+		       struct ledger_result *result)
+{
+	struct lineup_group_options options = { .size = sizeof(options) };
+	uint32_t lists[LEDGER_LISTS], list_count = op_lists(op, lists), dim;
+	struct lineup_enrol_batch batch = { 0 };
+	uint64_t bits[LEDGER_LISTS] = { 0 };
+	struct lineup_enrol_result r = { 0 };
+	struct lineup_gallery_info info;
+	struct rows rows;
+	int err = 0;
+
+	lineup_gallery_info(gallery, &info);
+	dim = info.dim;
+	op_bytes(op, options.op_id);
+	options.flags = op->kind == LEDGER_REPLACE ? LINEUP_GROUP_REPLACE : 0;
+	for (uint32_t i = 0; !err && i < list_count; i++) {
+		char name[LINEUP_LIST_NAME_BYTES_MAX + 1];
+
+		ledger_list_name(lists[i], name);
+		err = lineup_group_list(group, name, &bits[i]);
+	}
+	if (err)
+		return err;
+	rows_make(&rows, op, dim, bits, list_count);
+	batch.vectors = (struct lineup_matrix) { rows.vectors, op->rows, dim, LINEUP_FLOAT32 };
+	batch.subjects = op->named || op->kind == LEDGER_REPLACE ? rows.subjects : NULL;
+	batch.lists = op->listed ? rows.lists : NULL;
+	batch.expires = op->expiring ? rows.expires : NULL;
+	err = lineup_group_enrol(group, &options, &batch, &r);
+	rows_free(&rows);
+	if (!err && memcmp(r.op_id, options.op_id, sizeof(r.op_id)))
+		return -EPROTO;
+	if (!err)
+		*result = (struct ledger_result) { r.sequence, r.template_first, r.rows, r.repeated };
+	return err;
+}
+
+int ledger_stage(struct lineup_gallery *gallery, struct lineup_group *group, const struct ledger_op *op, struct ledger_result *result)
+{
+	char name[LINEUP_SUBJECT_BYTES_MAX + 1];
+	struct lineup_delete_options options;
+	struct lineup_delete_result r;
+	int err;
+
+	memset(result, 0, sizeof(*result));
+	if (enrols(op))
+		return stage_enrol(gallery, group, op, result);
+	delete_options(op, &options, name);
+	err = lineup_group_delete(group, &options, &r);
+	if (!err && memcmp(r.op_id, options.op_id, sizeof(r.op_id)))
+		return -EPROTO;
+	if (!err)
+		*result = (struct ledger_result) { r.sequence, 0, r.rows, r.repeated };
+	return err;
+}
+
+static bool refused(int err)
+{
+	return err == -ENOENT;
+}
+
+static int run_group(struct lineup_gallery *gallery, const struct ledger_op *ops, uint32_t count, struct ledger_result *result)
+{
+	struct lineup_group *group;
+	int err = lineup_group_begin(gallery, &group);
+
+	for (uint32_t i = 0; !err && i < count; i++) {
+		err = ledger_stage(gallery, group, &ops[i], result);
+		if (refused(err))
+			err = 0;
+		else if (err)
+			lineup_group_abort(group);
+	}
+	return err ? err : lineup_group_commit(group);
+}
+
+static int run_maintain(struct lineup_gallery *gallery, const struct ledger_op *op)
+{
+	struct lineup_maintain_options options = { .size = sizeof(options), .compact = op->compact };
+
+	return lineup_gallery_maintain(gallery, &options, NULL);
+}
+
 int ledger_run(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result)
 {
+	int err;
+
 	memset(result, 0, sizeof(*result));
-	if (op->kind == LEDGER_COMPACT)
+	switch (op->kind) {
+	case LEDGER_COMPACT:
 		return lineup_gallery_compact(gallery, NULL, NULL, NULL);
-	return (op->kind == LEDGER_ENROL ? run_enrol : run_delete)(gallery, op, result);
+	case LEDGER_MAINTAIN:
+		return run_maintain(gallery, op);
+	case LEDGER_REPLACE:
+		return run_group(gallery, op, 1, result);
+	case LEDGER_GROUP:
+		err = run_group(gallery, op->ops, op->op_count, result);
+		memset(result, 0, sizeof(*result));
+		return err;
+	case LEDGER_ENROL:
+		return run_enrol(gallery, op, result);
+	default:
+		return run_delete(gallery, op, result);
+	}
+}
+
+static const char *results_differ(const struct ledger_op *op, const struct ledger_result *got, const struct ledger_result *expected,
+				  int err, int expected_err, char *why)
+{
+	if (err != expected_err)
+		return WHY(why, "operation kind %d returned %d instead of %d", op->kind, err, expected_err);
+	if (err)
+		return NULL;
+	if (got->sequence != expected->sequence || got->template_first != expected->template_first || got->rows != expected->rows ||
+	    got->repeated != expected->repeated)
+		return WHY(why, "operation kind %d: sequence %llu/%llu first %llu/%llu rows %llu/%llu repeated %d/%d (is/should be)", op->kind,
+			   (unsigned long long)got->sequence, (unsigned long long)expected->sequence,
+			   (unsigned long long)got->template_first, (unsigned long long)expected->template_first,
+			   (unsigned long long)got->rows, (unsigned long long)expected->rows, got->repeated, expected->repeated);
+	return NULL;
+}
+
+static const char *group_both(struct ledger *o, struct lineup_gallery *gallery, const struct ledger_op *op, char *why)
+{
+	struct lineup_group *group;
+	const char *differs = NULL;
+	int err = lineup_group_begin(gallery, &group);
+
+	if (err)
+		return WHY(why, "lineup_group_begin: %d", err);
+	for (uint32_t i = 0; !differs && i < op->op_count; i++) {
+		struct ledger_result expected = { 0 }, got = { 0 };
+		int expected_err = ledger_apply(o, &op->ops[i], &expected);
+
+		err = ledger_stage(gallery, group, &op->ops[i], &got);
+		differs = results_differ(&op->ops[i], &got, &expected, err, expected_err, why);
+	}
+	err = lineup_group_commit(group);
+	return differs || !err ? differs : WHY(why, "lineup_group_commit: %d", err);
 }
 
 const char *ledger_both(struct ledger *o, struct lineup_gallery *gallery, const struct ledger_op *op, char *why)
 {
 	struct ledger_result expected = { 0 }, got = { 0 };
-	int expected_err = ledger_apply(o, op, &expected), err = ledger_run(gallery, op, &got);
+	int expected_err, err;
 
-	if (err != expected_err)
-		return WHY(why, "operation kind %d returned %d instead of %d", op->kind, err, expected_err);
-	if (err)
-		return NULL;
-	if (got.sequence != expected.sequence || got.template_first != expected.template_first || got.rows != expected.rows ||
-	    got.repeated != expected.repeated)
-		return WHY(why, "operation kind %d: sequence %llu/%llu first %llu/%llu rows %llu/%llu repeated %d/%d (is/should be)", op->kind,
-			   (unsigned long long)got.sequence, (unsigned long long)expected.sequence,
-			   (unsigned long long)got.template_first, (unsigned long long)expected.template_first,
-			   (unsigned long long)got.rows, (unsigned long long)expected.rows, got.repeated, expected.repeated);
-	return NULL;
+	if (op->kind == LEDGER_GROUP)
+		return group_both(o, gallery, op, why);
+	expected_err = ledger_apply(o, op, &expected);
+	err = ledger_run(gallery, op, &got);
+	return results_differ(op, &got, &expected, err, expected_err, why);
 }
 
 struct compare {

@@ -28,7 +28,12 @@ enum ledger_kind {
 	LEDGER_DELETE_SUBJECT,
 	LEDGER_DELETE_TEMPLATE,
 	LEDGER_COMPACT,
+	LEDGER_REPLACE,  /* a group of this one enrolment, named */
+	LEDGER_GROUP,    /* .ops in one group; refused ones change nothing */
+	LEDGER_MAINTAIN, /* .compact */
 };
+
+enum { LEDGER_GROUP_MAX = 64 };
 
 /* An operation; everything about it follows from these fields. */
 struct ledger_op {
@@ -42,6 +47,9 @@ struct ledger_op {
 	bool expiring;
 	uint32_t subject;  /* to delete: its number */
 	uint64_t template_id;
+	const struct ledger_op *ops; /* none of them a group */
+	uint32_t op_count;
+	uint32_t compact;
 };
 
 struct ledger_result {
@@ -78,6 +86,8 @@ void ledger_copy(struct ledger *to, const struct ledger *from); /* @to is uninit
 int ledger_apply(struct ledger *o, const struct ledger_op *op, struct ledger_result *result);
 /* The operation on a gallery. @progress of a compaction may be NULL. */
 int ledger_run(struct lineup_gallery *gallery, const struct ledger_op *op, struct ledger_result *result);
+/* Adds the operation to a group. */
+int ledger_stage(struct lineup_gallery *gallery, struct lineup_group *group, const struct ledger_op *op, struct ledger_result *result);
 /* Both, which must agree; NULL or what differs, in @why[LEDGER_WHY_BYTES]. */
 const char *ledger_both(struct ledger *o, struct lineup_gallery *gallery, const struct ledger_op *op, char *why);
 /* Whether the gallery holds exactly this: NULL or what differs. @digest: NULL: any. */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "faulty_io.h"
+#include "gallery.h"
 #include "ledger.h"
 
 enum { DIM = 5, SETUP_MAX = 8, CALLS_MAX = 100000 };
@@ -234,11 +235,34 @@ static bool try_again(struct stage *s)
 	struct ledger_result result;
 	int err = ledger_run(s->gallery, &s->scenario->op, &result);
 
-	REQUIRE(s, !err || err == -EIO, "the same handle again: %d", err);
+	REQUIRE(s, !err || (lineup_gallery_refuses(s->gallery) && err == (s->scenario->op.kind == LEDGER_MAINTAIN ? -EROFS : -EIO)),
+		"the same handle again: %d", err);
 	require_state(s, err ? &s->before : &s->after, "the same handle again");
 	if (!err)
 		require_durable(s, &s->after);
 	return !err;
+}
+
+/* The same handle recovers in place, beside a snapshot that stays as it is, and completes the operation. */
+static void recover_in_place(struct stage *s)
+{
+	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(s->gallery);
+	bool refused = lineup_gallery_refuses(s->gallery);
+	uint64_t sequence = snapshot->sequence, rows = snapshot->rows;
+	struct ledger_result result;
+	char why[LEDGER_WHY_BYTES];
+	int err = lineup_gallery_recover(s->gallery);
+
+	REQUIRE(s, !err, "recover: %d", err);
+	REQUIRE(s, !lineup_gallery_refuses(s->gallery), "refuses after the recovery");
+	REQUIRE(s, snapshot->sequence == sequence && snapshot->rows == rows, "the snapshot has changed");
+	lineup_snapshot_put(snapshot);
+	if (!refused || ledger_differs(&s->after, s->gallery, NULL, why))
+		require_state(s, &s->before, "recovered in place");
+	err = ledger_run(s->gallery, &s->scenario->op, &result);
+	REQUIRE(s, !err, "after the recovery in place: %d", err);
+	require_state(s, &s->after, "after the recovery in place");
+	require_durable(s, &s->after);
 }
 
 /* One call fails. Returns false when there are no more calls to fail. */
@@ -273,8 +297,12 @@ static bool fail_one(const struct scenario *scenario, const struct fault *fault,
 		require_durable(&s, &s.after);
 	else if (s.disk.failed_call != FAULTY_FSYNC)
 		require_durable(&s, &s.before);
-	if (err && at % 2)
+	if (err && at % 3 == 1) {
 		done = try_again(&s);
+	} else if (err && at % 3 == 2) {
+		recover_in_place(&s);
+		done = true;
+	}
 	lineup_gallery_close(s.gallery);
 	recover(&s, done ? &s.after : in_doubt(&s));
 	stage_end(&s);
@@ -314,6 +342,10 @@ static void furnish(struct scenario *scenario)
 static void scenarios(void (*each)(const struct scenario *scenario, void *arg), void *arg)
 {
 	struct scenario scenario = { .name = "small enrolment", .op = enrol(9, 3) };
+	const struct ledger_op ops[] = {
+		enrol(21, 4), { .kind = LEDGER_DELETE_TEMPLATE, .id = 22, .template_id = 108 },
+		{ .kind = LEDGER_DELETE_TEMPLATE, .id = 23, .template_id = 20 }, enrol(25, 6),
+	};
 
 	each(&scenario, arg);
 	furnish(&scenario);
@@ -326,6 +358,18 @@ static void scenarios(void (*each)(const struct scenario *scenario, void *arg), 
 	each(&scenario, arg);
 	scenario.name = "compaction";
 	scenario.op = (struct ledger_op) { .kind = LEDGER_COMPACT };
+	each(&scenario, arg);
+	for (uint32_t compact = 1; compact < 3; compact++) {
+		scenario.name = compact == 1 ? "maintenance" : "maintenance of all";
+		scenario.op = (struct ledger_op) { .kind = LEDGER_MAINTAIN, .compact = compact };
+		each(&scenario, arg);
+	}
+	scenario.name = "replacement";
+	scenario.op = enrol(9, 6);
+	scenario.op.kind = LEDGER_REPLACE;
+	each(&scenario, arg);
+	scenario.name = "group";
+	scenario.op = (struct ledger_op) { .kind = LEDGER_GROUP, .ops = ops, .op_count = ARRAY_SIZE(ops) };
 	each(&scenario, arg);
 	scenario.name = "seal";
 	scenario.op = enrol(9, 9);

@@ -20,7 +20,7 @@ static const struct limits {
 	uint64_t seal_bytes;
 	uint64_t record_bytes;
 	uint64_t spill_rows;
-} limits[GALLERIES] = { { 0, 0, 0 }, { 6000, 3000, 48 }, { 2000, 100000, 100 } };
+} limits[GALLERIES] = { { 0, 0, 0 }, { 6000, 3600, 48 }, { 2000, 100000, 100 } };
 
 struct reader {
 	struct lineup_gallery *gallery;
@@ -134,10 +134,11 @@ static void world_end(struct world *w)
 	faulty_remove(w->base);
 }
 
-static struct ledger_op random_op(struct world *w)
+/* @grouped: small enough for a group. */
+static struct ledger_op random_op(struct world *w, bool grouped)
 {
 	struct ledger_op op = { .kind = LEDGER_ENROL, .id = w->op_next++, .seed = faulty_random(&w->random) };
-	uint64_t kind = draw(w, 20);
+	uint64_t kind = draw(w, 24);
 
 	if (kind < 4) {
 		op.kind = LEDGER_DELETE_SUBJECT;
@@ -146,7 +147,8 @@ static struct ledger_op random_op(struct world *w)
 		op.kind = LEDGER_DELETE_TEMPLATE;
 		op.template_id = draw(w, w->model.template_next + 2);
 	} else {
-		op.rows = 1 + (uint32_t)(draw(w, 12) ? draw(w, 6) : draw(w, 400));
+		op.kind = kind < 12 ? LEDGER_REPLACE : LEDGER_ENROL;
+		op.rows = 1 + (uint32_t)(grouped || kind < 12 || draw(w, 12) ? draw(w, 6) : draw(w, 400));
 		op.batch = draw(w, 2) ? 1 + (uint32_t)draw(w, 70) : 0;
 		op.named = draw(w, 4);
 		op.listed = draw(w, 2);
@@ -158,16 +160,35 @@ static struct ledger_op random_op(struct world *w)
 
 		op.id = done->id;
 		op.kind = done->kind;
-		if (op.kind == LEDGER_ENROL && !op.rows)
+		if ((op.kind == LEDGER_ENROL || op.kind == LEDGER_REPLACE) && !op.rows)
 			op.rows = 1;
 	}
+	if (op.kind == LEDGER_REPLACE && op.rows > 6)
+		op.rows = 6;
 	return op;
+}
+
+static struct ledger_op random_group(struct world *w, struct ledger_op ops[LEDGER_GROUP_MAX])
+{
+	struct ledger_op group = { .kind = LEDGER_GROUP, .ops = ops, .op_count = (uint32_t)draw(w, draw(w, 6) ? 6 : LEDGER_GROUP_MAX) };
+
+	for (uint32_t i = 0; i < group.op_count; i++) {
+		ops[i] = random_op(w, true);
+		/* Now and then what another one of the same group did. */
+		if (i && !draw(w, 10)) {
+			ops[i].id = ops[i - 1].id;
+			ops[i].kind = ops[i - 1].kind;
+			ops[i].rows = ops[i].rows ? ops[i].rows : 1;
+		}
+	}
+	return group;
 }
 
 /* The same operation everywhere. */
 static void operate(struct world *w)
 {
-	struct ledger_op op = random_op(w);
+	struct ledger_op ops[LEDGER_GROUP_MAX];
+	struct ledger_op op = draw(w, 4) ? random_op(w, false) : random_group(w, ops);
 	struct ledger before;
 
 	ledger_copy(&before, &w->model);
@@ -198,6 +219,24 @@ static void compact(struct world *w, struct packed *p)
 	REQUIRE(w, result.rows_dropped == then.templates_deleted, "%llu rows dropped, not %llu", (unsigned long long)result.rows_dropped,
 		(unsigned long long)then.templates_deleted);
 	require_state(w, p->gallery, &w->model, then.digest, "after compaction");
+}
+
+static void maintain(struct world *w, struct packed *p)
+{
+	struct lineup_maintain_options options = { .size = sizeof(options), .compact = (uint32_t)draw(w, 3) };
+	struct lineup_maintain_result result;
+	struct lineup_gallery_info info, then;
+	int err;
+
+	lineup_gallery_info(p->gallery, &then);
+	err = lineup_gallery_maintain(p->gallery, &options, &result);
+	REQUIRE(w, !err, "maintain %u: %d", options.compact, err);
+	lineup_gallery_info(p->gallery, &info);
+	REQUIRE(w, !options.compact || !info.templates_deleted, "deleted templates are left after a maintenance that drops them");
+	REQUIRE(w, result.rows_dropped == then.templates_deleted - info.templates_deleted, "%llu rows dropped, not %llu",
+		(unsigned long long)result.rows_dropped, (unsigned long long)(then.templates_deleted - info.templates_deleted));
+	REQUIRE(w, options.compact < 2 || !info.journal_templates, "the journal was not sealed");
+	require_state(w, p->gallery, &w->model, then.digest, "after maintenance");
 }
 
 static void move_reader(struct world *w, struct packed *p, struct reader *r)
@@ -319,6 +358,10 @@ static void history(uint64_t seed)
 			move_reader(&w, p, &p->reader[draw(&w, READERS)]);
 		if (!draw(&w, 25)) {
 			compact(&w, p);
+			require_readers(&w);
+		}
+		if (!draw(&w, 12)) {
+			maintain(&w, p);
 			require_readers(&w);
 		}
 		if (!draw(&w, 10)) {

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli.h"
+#include "remote.h"
 
 static const char help[] =
 	"Usage: lineup delete GALLERY --subject ID | --template N [OPTION]...\n"
@@ -12,10 +12,12 @@ static const char help[] =
 	"  --subject ID   the subject\n"
 	"  --template N   the template's id, as search prints it\n"
 	"  --model ID     refuse a gallery of another model\n"
-	"  --op-id HEX    32 hexadecimal digits: the id of this operation, which is done once however often it is sent\n";
+	"  --op-id HEX    32 hexadecimal digits: the id of this operation, which is done once however often it is sent\n\n"
+	REMOTE_HELP;
 
 struct job {
 	const char *path;
+	struct remote_options remote;
 	const char *model;
 	struct lineup_delete_options options;
 };
@@ -26,7 +28,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 	static const struct option options[] = {
 		{ "subject", required_argument, NULL, SUBJECT }, { "template", required_argument, NULL, TEMPLATE },
 		{ "model", required_argument, NULL, MODEL },     { "op-id", required_argument, NULL, OP_ID },
-		{ "help", no_argument, NULL, 'h' },              { 0 },
+		REMOTE_OPTIONS,                                  { "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	bool template = false;
 	int c, status = 0;
@@ -41,12 +44,16 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 			template = true;
 			break;
 		case 'h': *done = true; return cli_help(cli, help);
-		default: return CLI_USAGE;
+		default:
+			if (!remote_option(&job->remote, c))
+				return CLI_USAGE;
 		}
 	}
 	status = status ? status : cli_positional(cli, argc, argv, "GALLERY", &job->path);
 	if (!status && !job->options.subject == !template)
 		status = cli_usage(cli, "one of --subject and --template is needed, and one only");
+	if (!status && !remote_name(&job->remote, job->path))
+		status = remote_check_local(cli, &job->remote, job->path);
 	job->options.what = template ? LINEUP_DELETE_TEMPLATE : LINEUP_DELETE_SUBJECT;
 	return status;
 }
@@ -62,21 +69,41 @@ static int print_result(struct cli *cli, const struct lineup_delete_result *r)
 	return cli_flush(cli, "but the rows are deleted");
 }
 
+static int delete_local(struct cli *cli, const struct job *job, struct lineup_delete_result *result)
+{
+	struct lineup_gallery_options open = { .size = sizeof(open), .flags = LINEUP_GALLERY_WRITE, .model = job->model };
+	struct lineup_gallery *gallery = NULL;
+	int status = cli_status(cli, lineup_gallery_open(cli->ctx, job->path, &open, &gallery));
+
+	status = status ? status : cli_status(cli, lineup_gallery_delete(gallery, &job->options, result));
+	lineup_gallery_close(gallery);
+	return status;
+}
+
+static int delete_remote(struct cli *cli, const struct job *job, const char *name, struct lineup_delete_result *result)
+{
+	struct lineup_gallery_info info;
+	struct remote *remote = NULL;
+	int status = remote_open(cli, &job->remote, name, &remote);
+
+	if (!status && job->model)
+		status = remote_info(remote, job->model, &info);
+	status = status ? status : remote_delete(remote, &job->options, result);
+	remote_close(remote);
+	return status;
+}
+
 int cmd_delete(struct cli *cli, int argc, char **argv)
 {
 	struct job job = { .options.size = sizeof(job.options) };
-	struct lineup_gallery_options open = { .size = sizeof(open), .flags = LINEUP_GALLERY_WRITE };
-	struct lineup_gallery *gallery = NULL;
 	struct lineup_delete_result result;
+	const char *name;
 	bool done = false;
 	int status = parse(cli, argc, argv, &job, &done);
 
 	if (status || done)
 		return status;
-	open.model = job.model;
-	status = cli_status(cli, lineup_gallery_open(cli->ctx, job.path, &open, &gallery));
-	status = status ? status : cli_status(cli, lineup_gallery_delete(gallery, &job.options, &result));
-	status = status ? status : print_result(cli, &result);
-	lineup_gallery_close(gallery);
-	return status;
+	name = remote_name(&job.remote, job.path);
+	status = name ? delete_remote(cli, &job, name, &result) : delete_local(cli, &job, &result);
+	return status ? status : print_result(cli, &result);
 }

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "enrol.h"
 
 static const char help[] =
 	"Usage: lineup enrol GALLERY --vectors FILE [OPTION]...\n"
@@ -23,33 +23,11 @@ static const char help[] =
 	"                    +Nd, +Nh, +Nm or +Ns from now\n"
 	"  --model ID        the model that made the vectors; refused if the gallery's is another\n"
 	"  --store TYPE      float32 (default) or float16: how a new gallery stores templates\n"
-	"  --op-id HEX       32 hexadecimal digits: the id of this operation, which is done once however often it is sent\n";
+	"  --op-id HEX       32 hexadecimal digits: the id of this operation, which is done once however often it is "
+	"sent\n\n" REMOTE_HELP "More than 4 MiB of vectors are then several operations, each all or nothing; repeated with the "
+			       "same --op-id they are done once.\n";
 
 enum { CHUNK_BYTES = 8 << 20, CHUNK_ROWS_MAX = 1 << 16 };
-
-struct enrolment {
-	const char *path; /* of the gallery */
-	const char *model;
-	const char *store_text;
-	unsigned int store;
-	const char *subjects_path;
-	struct cli_names lists;
-	int64_t expires;
-	struct lineup_enrol_options options;
-	struct cli_vectors vectors;
-	struct lineup_subjects *subjects; /* NULL: no file */
-	struct lineup_gallery *gallery;
-	bool created;
-	struct lineup_enrol *enrol;
-	uint64_t mask; /* of .lists */
-
-	/* Of the present chunk, [rows_max] each. */
-	char (*names)[LINEUP_SUBJECT_BYTES_MAX + 1];
-	const char **name_pointers;
-	uint64_t *masks;
-	int64_t *times;
-	struct lineup_subject subject; /* the row being read */
-};
 
 static const char *const stores[] = { [LINEUP_STORE_FLOAT32] = "float32", [LINEUP_STORE_FLOAT16] = "float16", NULL };
 
@@ -61,7 +39,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct enrolment *e, bo
 		{ "model", required_argument, NULL, MODEL },     { "lists", required_argument, NULL, LISTS },
 		{ "expires", required_argument, NULL, EXPIRES }, { "op-id", required_argument, NULL, OP_ID },
 		{ "store", required_argument, NULL, STORE },     { "help", no_argument, NULL, 'h' },
-		{ 0 },
+		REMOTE_OPTIONS,                                  { 0 },
 	};
 	int c, status = 0;
 
@@ -78,7 +56,9 @@ static int parse(struct cli *cli, int argc, char **argv, struct enrolment *e, bo
 			status = cli_parse_word(cli, "--store", optarg, stores, &e->store);
 			break;
 		case 'h': *done = true; return cli_help(cli, help);
-		default: return CLI_USAGE;
+		default:
+			if (!remote_option(&e->remote, c))
+				return CLI_USAGE;
 		}
 	}
 	status = status ? status : cli_positional(cli, argc, argv, "GALLERY", &e->path);
@@ -86,6 +66,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct enrolment *e, bo
 		status = cli_usage(cli, "--vectors is missing");
 	if (!status && e->subjects_path && !strcmp(e->subjects_path, "-") && !strcmp(e->vectors.path, "-"))
 		status = cli_usage(cli, "--vectors and --subjects cannot both read standard input");
+	if (!status && !remote_name(&e->remote, e->path))
+		status = remote_check_local(cli, &e->remote, e->path);
 	return status;
 }
 
@@ -138,7 +120,7 @@ static void remove_created(struct cli *cli, const char *path)
 		cli_fail(cli, "%s: the new, empty gallery could not be removed: %s", path, strerror(errno));
 }
 
-static int alloc_rows(struct cli *cli, struct enrolment *e)
+int enrol_alloc_rows(struct cli *cli, struct enrolment *e)
 {
 	size_t rows = e->vectors.rows_max;
 
@@ -156,7 +138,7 @@ static int begin(struct cli *cli, struct enrolment *e)
 
 	e->options.size = sizeof(e->options);
 	status = cli_vectors_prepare(cli, &e->vectors, rows < CHUNK_ROWS_MAX ? rows : CHUNK_ROWS_MAX);
-	status = status ? status : alloc_rows(cli, e);
+	status = status ? status : enrol_alloc_rows(cli, e);
 	if (status)
 		return status;
 	err = lineup_enrol_begin(e->gallery, &e->options, &e->enrol);
@@ -169,8 +151,7 @@ static int begin(struct cli *cli, struct enrolment *e)
 	return cli_status(cli, err);
 }
 
-/* Reads the subject of row @i of the chunk. */
-static int read_subject(struct cli *cli, struct enrolment *e, uint64_t i)
+int enrol_read_subject(struct cli *cli, struct enrolment *e, uint64_t i)
 {
 	struct lineup_subject *s = &e->subject;
 	bool more = false;
@@ -179,18 +160,37 @@ static int read_subject(struct cli *cli, struct enrolment *e, uint64_t i)
 	if (!err && !more)
 		return cli_fail(cli, "%s: fewer subjects than rows: %" PRIu64 " subjects, and %s has a row %" PRIu64, e->subjects_path,
 				e->vectors.row + i, e->vectors.path, e->vectors.row + i);
-	for (uint32_t l = 0; !err && l < s->lists; l++) {
-		uint64_t mask = 0;
-
-		err = lineup_enrol_list(e->enrol, s->list[l], &mask);
-		e->masks[i] |= mask;
-	}
 	if (!err) {
 		memcpy(e->names[i], s->name, sizeof(s->name));
 		e->name_pointers[i] = e->names[i];
 		e->times[i] = s->expires ? s->expires : e->expires;
 	}
 	return cli_status(cli, err);
+}
+
+int enrol_check_end(struct cli *cli, struct enrolment *e)
+{
+	bool more = false;
+	int status = e->subjects ? cli_status(cli, lineup_subjects_read(e->subjects, &e->subject, &more)) : 0;
+
+	if (!status && more)
+		status = cli_fail(cli, "%s: more subjects than rows: %s has %" PRIu64 " rows only", e->subjects_path,
+				  e->vectors.path, e->vectors.row);
+	return status;
+}
+
+/* The subject of row @i, and the lists it is on. */
+static int take_subject(struct cli *cli, struct enrolment *e, uint64_t i)
+{
+	int status = enrol_read_subject(cli, e, i), err = 0;
+
+	for (uint32_t l = 0; !status && !err && l < e->subject.lists; l++) {
+		uint64_t mask = 0;
+
+		err = lineup_enrol_list(e->enrol, e->subject.list[l], &mask);
+		e->masks[i] |= mask;
+	}
+	return status ? status : cli_status(cli, err);
 }
 
 static int add_chunk(struct cli *cli, struct enrolment *e)
@@ -204,7 +204,7 @@ static int add_chunk(struct cli *cli, struct enrolment *e)
 	for (uint64_t i = 0; i < batch.vectors.rows; i++) {
 		e->masks[i] = e->mask;
 		e->times[i] = e->expires;
-		status = e->subjects ? read_subject(cli, e, i) : 0;
+		status = e->subjects ? take_subject(cli, e, i) : 0;
 		if (status)
 			return status;
 	}
@@ -215,7 +215,6 @@ static int add_all(struct cli *cli, struct enrolment *e)
 {
 	uint64_t total = lineup_vectors_rows(e->vectors.file), rows;
 	struct cli_progress progress;
-	bool more = false;
 	int status;
 
 	cli_progress_begin(&progress, "enrol", CLI_ROWS);
@@ -231,40 +230,55 @@ static int add_all(struct cli *cli, struct enrolment *e)
 			break;
 	}
 	cli_progress_clear();
-	if (!status && e->subjects) {
-		status = cli_status(cli, lineup_subjects_read(e->subjects, &e->subject, &more));
-		if (!status && more)
-			status = cli_fail(cli, "%s: more subjects than rows: %s has %" PRIu64 " rows only", e->subjects_path,
-					  e->vectors.path, e->vectors.row);
-	}
-	return status;
+	return status ? status : enrol_check_end(cli, e);
+}
+
+int enrol_print(struct cli *cli, const struct lineup_enrol_result *r, uint64_t operations, double started)
+{
+	char op_id[2 * LINEUP_OP_ID_BYTES + 1];
+	double seconds = cli_seconds() - started;
+
+	cli_hex(op_id, r->op_id, sizeof(r->op_id));
+	if (r->repeated)
+		printf("this operation was done before; nothing changed\n");
+	printf("rows            %" PRIu64 "\nfirst template  %" PRIu64 "\nsequence        %" PRIu64 "\nop id           %s\n",
+	       r->rows, r->template_first, r->sequence, op_id);
+	if (operations > 1)
+		printf("operations      %" PRIu64 ", the last of that sequence\n", operations);
+	printf("seconds         %.3f\nrows/second     %.0f\n", seconds, (double)r->rows / (seconds > 1e-9 ? seconds : 1e-9));
+	return cli_flush(cli, "but the rows are enrolled");
 }
 
 static int commit(struct cli *cli, struct enrolment *e, double started)
 {
 	struct lineup_enrol_result r;
-	char op_id[2 * LINEUP_OP_ID_BYTES + 1];
-	double seconds;
 	int status = cli_status(cli, lineup_enrol_commit(e->enrol, &r));
 
 	e->enrol = NULL; /* the commit ended it */
 	if (status)
 		return status;
 	e->created = false;
-	seconds = cli_seconds() - started;
-	cli_hex(op_id, r.op_id, sizeof(r.op_id));
-	if (r.repeated)
-		printf("this operation was done before; nothing changed\n");
-	printf("rows            %" PRIu64 "\nfirst template  %" PRIu64 "\nsequence        %" PRIu64 "\nop id           %s\n", r.rows,
-	       r.template_first, r.sequence, op_id);
-	printf("seconds         %.3f\nrows/second     %.0f\n", seconds, (double)r.rows / (seconds > 1e-9 ? seconds : 1e-9));
-	return cli_flush(cli, "but the rows are enrolled");
+	return enrol_print(cli, &r, 1, started);
+}
+
+static int enrol_local(struct cli *cli, struct enrolment *e, double started)
+{
+	int status = open_gallery(cli, e);
+
+	status = status ? status : begin(cli, e);
+	status = status ? status : add_all(cli, e);
+	status = status ? status : commit(cli, e, started);
+	lineup_enrol_abort(e->enrol);
+	if (e->created)
+		remove_created(cli, e->path);
+	return status;
 }
 
 int cmd_enrol(struct cli *cli, int argc, char **argv)
 {
 	struct enrolment *e = calloc(1, sizeof(*e));
 	double started = cli_seconds();
+	const char *name;
 	bool done = false;
 	int status;
 
@@ -277,13 +291,9 @@ int cmd_enrol(struct cli *cli, int argc, char **argv)
 	status = cli_vectors_open(cli, &e->vectors, e->vectors.path);
 	if (!status && e->subjects_path)
 		status = cli_status(cli, lineup_subjects_open(cli->ctx, e->subjects_path, &e->subjects));
-	status = status ? status : open_gallery(cli, e);
-	status = status ? status : begin(cli, e);
-	status = status ? status : add_all(cli, e);
-	status = status ? status : commit(cli, e, started);
-	lineup_enrol_abort(e->enrol);
-	if (e->created)
-		remove_created(cli, e->path);
+	name = remote_name(&e->remote, e->path);
+	if (!status)
+		status = name ? enrol_remote(cli, e, name, started) : enrol_local(cli, e, started);
 out:
 	lineup_gallery_close(e->gallery);
 	lineup_subjects_close(e->subjects);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "remote.h"
 
 /* The Makefile says of which Vulkan the headers are; without them there is none in this build. */
 #ifndef CLI_VULKAN_HEADERS
@@ -21,7 +21,8 @@ static const char help[] =
 	"Describes a gallery without reading its templates, or this build: its version, and what it can use on this machine.\n\n"
 	"  --device LIST        and what of it would stay in the memory of these GPUs, and what would stream: index, UUID or PCI address\n"
 	"                       of each, or auto for all that are no software devices; see `lineup devices`\n"
-	"  --device-memory SIZE of each, for rows: a number with K, M, G or T (80 % of what is free)\n";
+	"  --device-memory SIZE of each, for rows: a number with K, M, G or T (80 % of what is free)\n\n"
+	REMOTE_HELP;
 
 struct backends {
 	bool table;
@@ -224,17 +225,32 @@ static int print_gallery(struct cli *cli, const char *path, struct plan *plan, u
 	return status ? status : print_info(cli, &info, plan, format);
 }
 
+static int print_remote(struct cli *cli, const struct remote_options *options, const char *name, const struct plan *plan,
+			unsigned int format)
+{
+	struct lineup_gallery_info info;
+	struct remote *remote = NULL;
+	int status = plan->choice ? cli_usage(cli, "--device: of a gallery that lineupd serves, lineupd chooses the devices") : 0;
+
+	status = status ? status : remote_open(cli, options, name, &remote);
+	status = status ? status : remote_info(remote, NULL, &info);
+	remote_close(remote);
+	return status ? status : print_info(cli, &info, plan, format);
+}
+
 int cmd_info(struct cli *cli, int argc, char **argv)
 {
 	enum { BUILD = CLI_OPTION_FIRST, DEVICE, DEVICE_MEMORY, FORMAT };
 	static const struct option options[] = {
 		{ "build", no_argument, NULL, BUILD }, { "format", required_argument, NULL, FORMAT },
 		{ "device", required_argument, NULL, DEVICE }, { "device-memory", required_argument, NULL, DEVICE_MEMORY },
-		{ "help", no_argument, NULL, 'h' },    { 0 },
+		{ "help", no_argument, NULL, 'h' },    REMOTE_OPTIONS,
+		{ 0 },
 	};
 	static const char *const formats[] = { "table", "json", NULL };
 	static struct plan plan;
-	const char *path = NULL;
+	struct remote_options remote = { 0 };
+	const char *path = NULL, *name;
 	unsigned int word = 0;
 	bool build = false;
 	int c, status = 0;
@@ -246,7 +262,9 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 		case DEVICE_MEMORY: status = cli_parse_size(cli, "--device-memory", optarg, &plan.memory_max); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, formats, &word); break;
 		case 'h': return cli_help(cli, help);
-		default: return CLI_USAGE;
+		default:
+			if (!remote_option(&remote, c))
+				return CLI_USAGE;
 		}
 	}
 	if (!status && build && optind < argc)
@@ -257,5 +275,11 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 		status = cli_positional(cli, argc, argv, "GALLERY", &path);
 	if (status)
 		return status;
-	return build ? print_build(cli, word ? CLI_JSON : CLI_TABLE) : print_gallery(cli, path, &plan, word ? CLI_JSON : CLI_TABLE);
+	if (build)
+		return print_build(cli, word ? CLI_JSON : CLI_TABLE);
+	name = remote_name(&remote, path);
+	if (name)
+		return print_remote(cli, &remote, name, &plan, word ? CLI_JSON : CLI_TABLE);
+	status = remote_check_local(cli, &remote, path);
+	return status ? status : print_gallery(cli, path, &plan, word ? CLI_JSON : CLI_TABLE);
 }

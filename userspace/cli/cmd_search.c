@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "remote.h"
 
 static const char help[] =
 	"Usage: lineup search GALLERY --probes FILE [OPTION]...\n"
@@ -24,13 +24,23 @@ static const char help[] =
 	"  --device-memory SIZE    that rows may use of each GPU: a number with K, M, G or T (80 % of what is free)\n"
 	"  --threads N             1 to 256 (one per CPU)\n"
 	"  --resident | --stream   load the gallery into memory first, or read it from the disk for each pass\n"
-	"  --format FORMAT         table (default), tsv (probe rank subject template score) or json (a line per probe)\n";
+	"  --format FORMAT         table (default), tsv (probe rank subject template score) or json (a line per probe)\n\n"
+	REMOTE_HELP
+	"Backend, devices, threads and residency are lineupd's own choice then.\n";
 
 /* Candidates of one chunk of probes stay under this. */
 enum { CANDIDATE_BYTES_MAX = 32 << 20 };
 
+/*
+ * Of lineupd: probes of a request, requests that are sent before the first is answered, and candidates that they may bring
+ * together.
+ */
+enum { REMOTE_PROBES_MAX = 256, REMOTE_REQUESTS_MAX = 4, REMOTE_CANDIDATES_MAX = 65536 };
+
 struct job {
 	const char *path;
+	struct remote_options remote_options;
+	struct remote *remote; /* NULL: a directory */
 	const char *model;
 	struct cli_names lists;
 	unsigned int format;
@@ -44,6 +54,8 @@ struct job {
 	uint32_t *counts;                    /* [probes.rows_max] */
 	struct cli_progress progress;
 	char title[64];
+	struct run { uint64_t row, rows; } sent[REMOTE_REQUESTS_MAX]; /* to lineupd, not answered yet, in order */
+	uint32_t sent_count;
 
 	/* Over all chunks, for the closing line of a table. */
 	uint64_t rows_reranked, comparisons;
@@ -62,8 +74,23 @@ static const struct option options[] = {
 	{ "device", required_argument, NULL, DEVICE },   { "device-memory", required_argument, NULL, DEVICE_MEMORY },
 	{ "resident", no_argument, NULL, RESIDENT },     { "stream", no_argument, NULL, STREAM },
 	{ "format", required_argument, NULL, FORMAT },   { "help", no_argument, NULL, 'h' },
-	{ 0 },
+	REMOTE_OPTIONS,                                  { 0 },
 };
+
+/* What only a search in this process can be told. */
+static int check_place(struct cli *cli, const struct job *job, uint64_t threads)
+{
+	const struct lineup_search_setup *s = &job->setup;
+
+	if (!remote_name(&job->remote_options, job->path))
+		return remote_check_local(cli, &job->remote_options, job->path);
+	if (s->backend || s->devices || s->device_memory_max || s->residency || threads)
+		return cli_usage(cli,
+				 "how %s is searched is lineupd's choice: no --backend, --device, --device-memory, --threads, "
+				 "--resident, --stream",
+				 job->path);
+	return 0;
+}
 
 static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *done)
 {
@@ -89,22 +116,32 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case STREAM: status = cli_parse_residency(cli, LINEUP_STREAMED, &job->setup); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &job->format); break;
 		case 'h': *done = true; return cli_help(cli, help);
-		default: return CLI_USAGE;
+		default:
+			if (!remote_option(&job->remote_options, c))
+				return CLI_USAGE;
 		}
 	}
 	status = status ? status : cli_positional(cli, argc, argv, "GALLERY", &job->path);
 	if (!status && !job->probes.path)
 		status = cli_usage(cli, "--probes is missing");
+	status = status ? status : check_place(cli, job, threads);
 	job->options.k = (uint32_t)k;
 	job->options.per = (enum lineup_search_per)word;
 	job->setup.threads = (uint32_t)threads;
 	return status;
 }
 
-static int open_inputs(struct cli *cli, struct job *job)
+static int open_gallery(struct cli *cli, struct job *job)
 {
 	struct lineup_gallery_options open = { .size = sizeof(open), .model = job->model };
-	int status = cli_status(cli, lineup_gallery_open(cli->ctx, job->path, &open, &job->gallery));
+	const char *name = remote_name(&job->remote_options, job->path);
+	int status;
+
+	if (name) {
+		status = remote_open(cli, &job->remote_options, name, &job->remote);
+		return status ? status : remote_info(job->remote, job->model, &job->info);
+	}
+	status = cli_status(cli, lineup_gallery_open(cli->ctx, job->path, &open, &job->gallery));
 
 	if (status)
 		return status;
@@ -117,15 +154,22 @@ static int open_inputs(struct cli *cli, struct job *job)
 			return status;
 		job->options.lists |= mask;
 	}
-	status = cli_vectors_open(cli, &job->probes, job->probes.path);
+	return 0;
+}
+
+static int open_inputs(struct cli *cli, struct job *job)
+{
+	int status = open_gallery(cli, job);
+
+	status = status ? status : cli_vectors_open(cli, &job->probes, job->probes.path);
 	return status ? status : cli_vectors_check_dim(cli, &job->probes, job->path, job->info.dim);
 }
 
 static int prepare(struct cli *cli, struct job *job)
 {
 	size_t candidate_bytes = job->options.k * sizeof(struct lineup_candidate);
-	uint64_t rows = CANDIDATE_BYTES_MAX / candidate_bytes;
-	int status = cli_vectors_prepare(cli, &job->probes, rows < LINEUP_PROBES_MAX ? rows : LINEUP_PROBES_MAX);
+	uint64_t rows = CANDIDATE_BYTES_MAX / candidate_bytes, most = job->remote ? REMOTE_PROBES_MAX : LINEUP_PROBES_MAX;
+	int status = cli_vectors_prepare(cli, &job->probes, rows < most ? rows : most);
 
 	if (status)
 		return status;
@@ -133,6 +177,8 @@ static int prepare(struct cli *cli, struct job *job)
 	job->counts = calloc(job->probes.rows_max, sizeof(*job->counts));
 	if (!job->candidates || !job->counts)
 		return cli_status(cli, -ENOMEM);
+	if (job->remote)
+		return 0;
 	cli_progress_begin(&job->progress, "load", CLI_BYTES);
 	job->options.size = sizeof(job->options);
 	job->setup.size = sizeof(job->setup);
@@ -169,15 +215,16 @@ static int add_device_facts(json_t *answer, const struct lineup_search_facts *f)
 	return failed;
 }
 
-static json_t *answer_json(const struct job *job, uint64_t i, const struct lineup_search_facts *f)
+/* Of probe @i of @run. */
+static json_t *answer_json(const struct job *job, const struct run *run, uint64_t i, const struct lineup_search_facts *f)
 {
 	json_t *answer = json_pack("{s:I, s:o, s:o, s:I, s:s, s:s, s:s, s:b, s:i, s:I, s:I, s:i, s:I, s:I, s:I, s:f}",
-			 "probe", (json_int_t)(job->probes.row + i),
+			 "probe", (json_int_t)(run->row + i),
 			 "candidates", candidates_json(job->candidates + i * job->options.k, job->counts[i]),
 			 "gallery_digest", cli_json_hex(f->gallery_digest, sizeof(f->gallery_digest)),
 			 "sequence", (json_int_t)f->sequence, "model", job->info.model, "backend", f->backend, "io", f->io,
 			 "resident", f->resident, "threads", (int)f->threads, "rows", (json_int_t)f->rows,
-			 "probes", (json_int_t)job->probes.chunk.rows, "passes", (int)f->passes,
+			 "probes", (json_int_t)run->rows, "passes", (int)f->passes,
 			 "rows_scanned", (json_int_t)f->rows_scanned, "rows_reranked", (json_int_t)f->rows_reranked,
 			 "bytes_read", (json_int_t)f->bytes_read, "seconds", f->seconds);
 
@@ -188,22 +235,30 @@ static json_t *answer_json(const struct job *job, uint64_t i, const struct lineu
 	return answer;
 }
 
-static int print_chunk(struct cli *cli, const struct job *job, const struct lineup_search_facts *facts)
+static int print_run(struct cli *cli, const struct job *job, const struct run *run, const struct lineup_search_facts *facts)
 {
 	int status = 0;
 
-	for (uint64_t i = 0; i < job->probes.chunk.rows && !status; i++) {
-		uint64_t probe = job->probes.row + i;
+	for (uint64_t i = 0; i < run->rows && !status; i++) {
 		const struct lineup_candidate *candidates = job->candidates + i * job->options.k;
 
 		if (job->format == CLI_JSON)
-			status = cli_print_json(cli, answer_json(job, i, facts));
+			status = cli_print_json(cli, answer_json(job, run, i, facts));
 		else if (job->format == CLI_TSV)
-			cli_print_tsv(probe, candidates, job->counts[i]);
+			cli_print_tsv(run->row + i, candidates, job->counts[i]);
 		else
-			cli_print_table(probe, candidates, job->counts[i], job->options.flags & LINEUP_SEARCH_THRESHOLD);
+			cli_print_table(run->row + i, candidates, job->counts[i], job->options.flags & LINEUP_SEARCH_THRESHOLD);
 	}
 	return status ? status : cli_flush(cli, NULL);
+}
+
+/* What is found for @run is printed and added up. */
+static int take(struct cli *cli, struct job *job, const struct run *run, const struct lineup_search_facts *facts)
+{
+	job->comparisons += facts->rows * run->rows;
+	job->rows_reranked += facts->rows_reranked;
+	job->seconds += facts->seconds;
+	return print_run(cli, job, run, facts);
 }
 
 static int search_all(struct cli *cli, struct job *job, struct lineup_search_facts *facts)
@@ -211,24 +266,64 @@ static int search_all(struct cli *cli, struct job *job, struct lineup_search_fac
 	int status;
 
 	for (;;) {
+		struct run run;
+
 		status = cli_vectors_next(cli, &job->probes);
 		if (status || !job->probes.chunk.rows)
 			return status;
-		snprintf(job->title, sizeof(job->title), "probes %" PRIu64 "-%" PRIu64, job->probes.row,
-			 job->probes.row + job->probes.chunk.rows - 1);
+		run = (struct run){ job->probes.row, job->probes.chunk.rows };
+		snprintf(job->title, sizeof(job->title), "probes %" PRIu64 "-%" PRIu64, run.row, run.row + run.rows - 1);
 		cli_progress_begin(&job->progress, job->title, CLI_BYTES);
 		status = cli_status(cli, lineup_search(job->searcher, &job->probes.chunk, &job->options, job->candidates, job->counts,
 						       facts));
 		cli_progress_clear();
-		if (status)
-			return status;
-		job->comparisons += facts->rows * job->probes.chunk.rows;
-		job->rows_reranked += facts->rows_reranked;
-		job->seconds += facts->seconds;
-		status = print_chunk(cli, job, facts);
+		status = status ? status : take(cli, job, &run, facts);
 		if (status)
 			return status;
 	}
+}
+
+/* Takes the answer to the oldest request. */
+static int receive(struct cli *cli, struct job *job, struct lineup_search_facts *facts)
+{
+	struct run run = job->sent[0];
+	int status = remote_search_receive(job->remote, run.rows, job->options.k, job->candidates, job->counts, facts);
+
+	memmove(job->sent, job->sent + 1, --job->sent_count * sizeof(*job->sent));
+	if (status)
+		return status;
+	/* The state that was searched, which may be newer than the one that was looked at first. */
+	memcpy(job->info.digest, facts->gallery_digest, sizeof(job->info.digest));
+	job->info.sequence = facts->sequence;
+	return take(cli, job, &run, facts);
+}
+
+static int search_remote(struct cli *cli, struct job *job, struct lineup_search_facts *facts)
+{
+	struct remote_query query = {
+		.probes = &job->probes.chunk,
+		.options = &job->options,
+		.lists = &job->lists,
+		.model_digest = job->info.model_digest,
+	};
+	uint64_t candidates = job->probes.rows_max * job->options.k;
+	uint32_t most = candidates > REMOTE_CANDIDATES_MAX / REMOTE_REQUESTS_MAX ? 1 : REMOTE_REQUESTS_MAX;
+	bool more = true;
+	int status = 0;
+
+	while (!status && (more || job->sent_count)) {
+		if (!more || job->sent_count == most) {
+			status = receive(cli, job, facts);
+			continue;
+		}
+		status = cli_vectors_next(cli, &job->probes);
+		more = job->probes.chunk.rows != 0;
+		if (status || !more)
+			continue;
+		job->sent[job->sent_count++] = (struct run){ job->probes.row, job->probes.chunk.rows };
+		status = remote_search_send(job->remote, &query);
+	}
+	return status;
 }
 
 static int print_closing(struct cli *cli, const struct job *job, const struct lineup_search_facts *f)
@@ -265,7 +360,8 @@ int cmd_search(struct cli *cli, int argc, char **argv)
 		goto out;
 	status = open_inputs(cli, job);
 	status = status ? status : prepare(cli, job);
-	status = status ? status : search_all(cli, job, &facts);
+	if (!status)
+		status = job->remote ? search_remote(cli, job, &facts) : search_all(cli, job, &facts);
 	status = status ? status : print_closing(cli, job, &facts);
 out:
 	cli_progress_clear();
@@ -274,6 +370,7 @@ out:
 	lineup_searcher_destroy(job->searcher);
 	cli_vectors_close(&job->probes);
 	lineup_gallery_close(job->gallery);
+	remote_close(job->remote);
 	free(job);
 	return status;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli.h"
+#include "remote.h"
 
 static const char help[] =
 	"Usage: lineup verify GALLERY --probes FILE --subject ID [OPTION]...\n"
@@ -14,12 +14,15 @@ static const char help[] =
 	"  --subject ID     the subject that the probes are claimed to be\n"
 	"  --model ID       refuse a gallery of another model\n"
 	"  --now WHEN       templates that expire by then do not count (the clock)\n"
-	"  --format FORMAT  table (default), tsv (probe rank subject template score) or json (a line per probe)\n";
+	"  --format FORMAT  table (default), tsv (probe rank subject template score) or json (a line per probe)\n\n"
+	REMOTE_HELP;
 
 enum { CHUNK_ROWS_MAX = 1024 };
 
 struct job {
 	const char *path;
+	struct remote_options remote_options;
+	struct remote *remote; /* NULL: a directory */
 	const char *model;
 	const char *subject;
 	int64_t now;
@@ -37,7 +40,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		{ "probes", required_argument, NULL, PROBES }, { "subject", required_argument, NULL, SUBJECT },
 		{ "model", required_argument, NULL, MODEL },   { "now", required_argument, NULL, NOW },
 		{ "format", required_argument, NULL, FORMAT }, { "help", no_argument, NULL, 'h' },
-		{ 0 },
+		REMOTE_OPTIONS,                                { 0 },
 	};
 	int c, status = 0;
 
@@ -49,7 +52,9 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		case NOW: status = cli_parse_now(cli, "--now", optarg, &job->now); break;
 		case FORMAT: status = cli_parse_word(cli, "--format", optarg, cli_formats, &job->format); break;
 		case 'h': *done = true; return cli_help(cli, help);
-		default: return CLI_USAGE;
+		default:
+			if (!remote_option(&job->remote_options, c))
+				return CLI_USAGE;
 		}
 	}
 	status = status ? status : cli_positional(cli, argc, argv, "GALLERY", &job->path);
@@ -57,18 +62,26 @@ static int parse(struct cli *cli, int argc, char **argv, struct job *job, bool *
 		status = cli_usage(cli, "--probes is missing");
 	if (!status && !job->subject)
 		status = cli_usage(cli, "--subject is missing");
+	if (!status && !remote_name(&job->remote_options, job->path))
+		status = remote_check_local(cli, &job->remote_options, job->path);
 	return status;
 }
 
 static int open_inputs(struct cli *cli, struct job *job)
 {
 	struct lineup_gallery_options open = { .size = sizeof(open), .model = job->model };
-	int status = cli_status(cli, lineup_gallery_open(cli->ctx, job->path, &open, &job->gallery));
+	const char *name = remote_name(&job->remote_options, job->path);
+	int status;
 
-	if (status)
-		return status;
-	lineup_gallery_info(job->gallery, &job->info);
-	status = cli_vectors_open(cli, &job->probes, job->probes.path);
+	if (name) {
+		status = remote_open(cli, &job->remote_options, name, &job->remote);
+		status = status ? status : remote_info(job->remote, job->model, &job->info);
+	} else {
+		status = cli_status(cli, lineup_gallery_open(cli->ctx, job->path, &open, &job->gallery));
+		if (!status)
+			lineup_gallery_info(job->gallery, &job->info);
+	}
+	status = status ? status : cli_vectors_open(cli, &job->probes, job->probes.path);
 	status = status ? status : cli_vectors_check_dim(cli, &job->probes, job->path, job->info.dim);
 	return status ? status : cli_vectors_prepare(cli, &job->probes, CHUNK_ROWS_MAX);
 }
@@ -105,7 +118,12 @@ static int verify_all(struct cli *cli, struct job *job)
 		status = cli_vectors_next(cli, &job->probes);
 		if (status || !job->probes.chunk.rows)
 			break;
-		status = cli_status(cli, lineup_verify(job->gallery, &job->probes.chunk, job->subject, job->now, job->candidates));
+		if (job->remote)
+			status = remote_verify(job->remote, &job->probes.chunk, job->subject, job->now, job->info.model_digest,
+					       job->candidates);
+		else
+			status = cli_status(
+				cli, lineup_verify(job->gallery, &job->probes.chunk, job->subject, job->now, job->candidates));
 		seconds = cli_seconds() - started;
 		for (uint64_t i = 0; i < job->probes.chunk.rows && !status; i++)
 			status = print_one(cli, job, i, seconds);
@@ -137,6 +155,7 @@ int cmd_verify(struct cli *cli, int argc, char **argv)
 	}
 	cli_vectors_close(&job->probes);
 	lineup_gallery_close(job->gallery);
+	remote_close(job->remote);
 	free(job);
 	return status;
 }

@@ -20,6 +20,7 @@
  *	vectors.c     reading vectors, memory that is erased
  *	progress.c    progress bar, interruption
  *	output.c      tables, tab-separated lines, JSON
+ *	remote*.c     galleries that lineupd serves
  *
  * Everything else is the library's: lineup.h.
  */
@@ -41,6 +42,8 @@ static const struct command {
 	{ "devices", NULL, cmd_devices, "list the GPUs that searches can use" },
 	{ "pool", NULL, cmd_pool, "show the kernel module's frame pools and quota" },
 	{ "bench", NULL, cmd_bench, "measure speed beside the limits of this machine" },
+	{ "load", NULL, cmd_load, "measure what lineupd carries, by requests at random times" },
+	{ "top", NULL, cmd_top, "watch what lineupd does" },
 };
 
 static void print_message(const char *prefix, const char *message)

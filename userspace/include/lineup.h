@@ -423,6 +423,11 @@ struct lineup_gallery_create_options {
 
 enum lineup_gallery_flags {
 	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
+	/*
+	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make the journal
+	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do commits merge segments.
+	 */
+	LINEUP_GALLERY_MAINTAINED = 1 << 1,
 };
 
 struct lineup_gallery_options {
@@ -472,6 +477,7 @@ struct lineup_gallery_info {
 	uint32_t format;          /* version of the format */
 };
 
+/* By the thread that writes, if one does; while it has a group open, with what is in that. Others: lineup_gallery_now. */
 void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gallery_info *info);
 
 /* The bit of the list @name in this gallery, as used in masks; -ENOENT with a message if it has none such. */
@@ -506,6 +512,8 @@ struct lineup_enrol_result {
 	uint64_t rows;
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;           /* the op_id had been enrolled before: this is that operation's result, nothing changed */
+	bool existed;            /* the first row's subject had templates before; of lineup_group_enrol, false if repeated */
+	uint32_t subject_number; /* of the first row's subject; of lineup_group_enrol, 0 if repeated */
 };
 
 int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol_options *options, struct lineup_enrol **enrol);
@@ -514,9 +522,9 @@ int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *ma
 /* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
 /*
- * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last sync
- * nobody can know what the disk holds: the gallery refuses further changes, and opening it again tells; repeating the enrolment with its op_id is safe
- * either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last
+ * sync nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it again, tells;
+ * repeating the enrolment with its op_id is safe either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
  */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
@@ -539,6 +547,9 @@ struct lineup_delete_result {
 	uint64_t rows; /* templates that were deleted */
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	bool repeated;
+	bool last;     /* their subject has no template any more */
+	uint32_t subject_number; /* it had; 0 if repeated */
+	char subject[LINEUP_SUBJECT_BYTES_MAX + 1]; /* whose they were; "" if repeated */
 };
 
 /* One atomic operation, durable when it returns 0. -ENOENT: no such subject or template. @result may be NULL. */
@@ -560,6 +571,106 @@ int lineup_gallery_compact(struct lineup_gallery *gallery, lineup_progress_fn *p
 			   struct lineup_compact_result *result);
 
 /*
+ * Operations that become durable together: begin, any number of enrolments and deletions, commit. Each is an operation of its own, with its op_id, its
+ * sequence number and its place in the history, and each is atomic; together they cost one write and one sync. What is added to a group sees what was added
+ * before; nobody else sees any of it before the commit has returned 0. A refused operation (bad row, unknown subject) changes nothing, and the group goes on.
+ * One group or enrolment at a time per gallery, which must be open for writing.
+ */
+struct lineup_group;
+
+enum { LINEUP_GROUP_OPERATIONS_MAX = 4096 };
+
+enum lineup_group_flags {
+	LINEUP_GROUP_REPLACE = 1 << 0, /* the same operation deletes the templates that the batch's subjects had before it; .subjects is required */
+};
+
+struct lineup_group_options {
+	uint32_t size;
+	uint32_t flags;                      /* enum lineup_group_flags */
+	uint8_t op_id[LINEUP_OP_ID_BYTES];   /* as for lineup_enrol_begin */
+};
+
+int lineup_group_begin(struct lineup_gallery *gallery, struct lineup_group **group);
+/*
+ * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is refused or
+ * repeated.
+ */
+int lineup_group_list(struct lineup_group *group, const char *name, uint64_t *mask);
+/*
+ * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol. Errors otherwise as
+ * lineup_enrol_add and lineup_enrol_commit. -ENOBUFS, silently: the group is full, commit it. @result may be NULL; what it says holds once the commit has
+ * returned 0.
+ */
+int lineup_group_enrol(struct lineup_group *group, const struct lineup_group_options *options, const struct lineup_enrol_batch *batch,
+		       struct lineup_enrol_result *result);
+uint64_t lineup_group_rows_max(const struct lineup_gallery *gallery);
+/* Errors as lineup_gallery_delete, and -ENOBUFS as above. */
+int lineup_group_delete(struct lineup_group *group, const struct lineup_delete_options *options, struct lineup_delete_result *result);
+/* Operations in it that will change the gallery. */
+uint32_t lineup_group_operations(const struct lineup_group *group);
+/*
+ * Ends the group, whatever it returns: all its operations are durable and visible, or, after an error, none is acknowledged. Errors and what they mean as
+ * lineup_enrol_commit. An empty group is a success that does nothing.
+ */
+int lineup_group_commit(struct lineup_group *group);
+void lineup_group_abort(struct lineup_group *group);
+
+struct lineup_maintain_options {
+	uint32_t size;
+	/*
+	 * 0: seal the journal once it is long, and merge small segments; 1: and drop deleted rows, where there are any; 2: as 1, but seal whatever
+	 * there is and merge all that is smaller than it need be.
+	 */
+	uint32_t compact;
+	uint64_t bytes_per_second; /* of reading and writing, at most, but for what is committed meanwhile, which is copied at once; 0: no limit */
+	/*
+	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is sorted. False: that
+	 * step is undone and -ECANCELED returned; steps before it stay. May be NULL.
+	 */
+	lineup_progress_fn *progress;
+	void *progress_arg;
+};
+
+struct lineup_maintain_result {
+	bool sealed, compacted;
+	uint64_t rows_dropped;
+	uint64_t bytes_written;
+	double seconds;
+	double seconds_held;     /* of it, while operations had to wait, or it for one that was under way */
+	uint32_t files_held;     /* old files that searches or other processes still read, or that a late stop left: for the next maintenance */
+};
+
+/*
+ * Seals and compacts while another thread goes on with enrolments, deletions and groups, and any number with searches: only the last step, which takes over
+ * what was done meanwhile and replaces the MANIFEST, holds operations up. The one function that may be called beside the thread that writes to @gallery; one
+ * call at a time. Errors as lineup_gallery_compact; a gallery that refuses changes: -EROFS. @result may be NULL.
+ */
+int lineup_gallery_maintain(struct lineup_gallery *gallery, const struct lineup_maintain_options *options, struct lineup_maintain_result *result);
+
+/* Why the gallery, open for writing, refuses changes (static text), or NULL. Any thread. */
+const char *lineup_gallery_refuses(const struct lineup_gallery *gallery);
+/*
+ * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and
+ * searchers keep their state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
+ */
+int lineup_gallery_recover(struct lineup_gallery *gallery);
+
+/* The state as of the last commit: what a search that starts now sees. Any thread, at any time. */
+struct lineup_gallery_state {
+	uint64_t sequence;
+	uint64_t templates;
+	uint64_t subjects;
+	uint64_t rows;           /* with deleted ones that are on disk */
+	uint64_t subject_numbers; /* given so far: one more than the largest */
+	uint32_t segments;
+	uint32_t lists;
+	uint64_t journal_bytes;
+	uint64_t journal_templates;
+};
+
+void lineup_gallery_now(struct lineup_gallery *gallery, struct lineup_gallery_state *state);
+
+/*
  * Reads and verifies every byte of the gallery: checksums, padding, order, counts, and that codes, columns and indexes follow
  * from the records. -EBADMSG at the first fault, which the message names. @progress is told bytes.
  */
@@ -572,10 +683,18 @@ struct lineup_template {
 	int64_t expires;
 	char subject[LINEUP_SUBJECT_BYTES_MAX + 1];
 	const float *vector; /* [dim]; valid during the callback */
+	uint32_t subject_number; /* the subject's, as long as it has templates; less than the gallery's .subject_numbers then */
 };
 
 /* Calls @each for every template that is not deleted, in the order of ids, until it returns non-zero, which is then returned. */
 int lineup_gallery_read(struct lineup_gallery *gallery, int (*each)(void *arg, const struct lineup_template *t), void *arg);
+/* Likewise for the templates of @subject; -ENOENT, silently: it has none. Expired ones count. Any thread, beside the one that writes: sees the last commit. */
+int lineup_gallery_subject(struct lineup_gallery *gallery, const char *subject, int (*each)(void *arg, const struct lineup_template *t), void *arg);
+/*
+ * Likewise for the one template that is row @row of the .rows of lineup_gallery_now, in the order of ids; -ENOENT, silently: it is deleted, or @row is not less than
+ * .rows by now. For picking at random.
+ */
+int lineup_gallery_row(struct lineup_gallery *gallery, uint64_t row, int (*each)(void *arg, const struct lineup_template *t), void *arg);
 
 /* ---- devices ---------------------------------------------------------------------------------------------------------- */
 
@@ -747,6 +866,93 @@ struct lineup_search_facts {
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
+
+/* ---- share: scans that many searches share -------------------------------------------------------------------------- */
+
+enum { LINEUP_PRIORITY_MAX = 9, LINEUP_PRIORITY_DEFAULT = 5 };
+
+/* Threads that scan for any number of galleries. */
+struct lineup_crew;
+
+/* @threads 0: one per CPU this process may use. -ENOMEM, -EAGAIN, -EINVAL. It outlives every share made with it. */
+int lineup_crew_create(struct lineup_ctx *ctx, uint32_t threads, struct lineup_crew **crew);
+void lineup_crew_destroy(struct lineup_crew *crew);
+uint32_t lineup_crew_threads(const struct lineup_crew *crew);
+
+struct lineup_share_setup {
+	uint32_t size;
+	uint32_t probes_max;     /* that scan together; 0: 256; at most LINEUP_PROBES_MAX */
+	uint32_t waiting_max;    /* probes that may wait for room among them; 0: 4096 */
+	uint32_t reserved;       /* zero */
+	const char *backend;     /* these as in struct lineup_search_setup */
+	enum lineup_residency residency;
+	uint32_t stream_bytes;
+	uint64_t memory_max;
+	uint32_t k_max;          /* 0: LINEUP_K_MAX */
+	uint32_t candidates_max;
+	const char *devices;
+	uint64_t device_memory_max;
+};
+
+/*
+ * A scan over one gallery that goes round for as long as there are probes: a probe joins at the next block, sees every block of the state that was committed
+ * when it was submitted, and leaves. On GPUs probes join between passes. Several galleries' shares take turns on their crew.
+ */
+struct lineup_share;
+
+/* Borrows both. @gallery may be open for writing: other threads go on using it. Errors: as lineup_searcher_create. */
+int lineup_share_create(struct lineup_crew *crew, struct lineup_gallery *gallery, const struct lineup_share_setup *setup, struct lineup_share **share);
+/* Every query that has not ended ends with -ECANCELED first. */
+void lineup_share_destroy(struct lineup_share *share);
+
+struct lineup_share_answer {
+	int err;                 /* 0, -ECANCELED, -EBADMSG, -EIO, -ENOMEM, -ETIMEDOUT (.wait_ms_max) */
+	const char *message;     /* of the error, or NULL */
+	const struct lineup_candidate *candidates; /* [rows][k] */
+	const uint32_t *counts;  /* [rows]; NULL after an error */
+	uint64_t rows;
+	uint32_t k;
+	struct lineup_search_facts facts; /* .seconds: from submission; .seconds_scan: from the first block */
+	uint32_t probes_most;    /* that scanned together with these, these included */
+};
+
+struct lineup_share_query {
+	uint32_t size;
+	uint32_t priority;       /* 0 to LINEUP_PRIORITY_MAX, which goes first; waiting probes of equal priority take turns by .client */
+	uint64_t client;
+	struct lineup_matrix probes; /* copied, in memory kept out of core dumps */
+	struct lineup_search_options options; /* .size set */
+	/* Only subjects whose number's bit is set match, bit n % 8 of byte n / 8; numbers not less than .subjects_numbers do not. Borrowed until the end. NULL: all. */
+	const uint8_t *subjects;
+	uint64_t subjects_numbers;
+	uint32_t wait_ms_max;    /* for room in the scan; 0: any time */
+	uint32_t reserved;
+	/* Called once, from a thread of the crew, or from lineup_share_destroy; the answer is valid during the call and erased after it. Must not block. */
+	void (*done)(void *arg, const struct lineup_share_answer *answer);
+	void *arg;
+};
+
+/*
+ * Any thread. -EBUSY, silently: waiting_max probes wait already, or these would be more; -EINVAL, -ENOMEM: logged. After an error .done is not called. *@ticket (may be NULL)
+ * names the query for lineup_share_cancel.
+ */
+int lineup_share_submit(struct lineup_share *share, const struct lineup_share_query *query, uint64_t *ticket);
+/* The query ends soon with -ECANCELED, unless it has ended. Any thread. */
+void lineup_share_cancel(struct lineup_share *share, uint64_t ticket);
+
+struct lineup_share_stats {
+	uint64_t queries, probes, refused, cancelled, failed; /* since it was made */
+	uint32_t waiting, scanning; /* probes, now */
+	uint64_t bytes_scanned, bytes_read, rows_scanned, comparisons, rows_reranked;
+	uint64_t revolutions;    /* times round, or passes on GPUs */
+	double seconds_busy;     /* while there were probes */
+	uint64_t resident_bytes;
+	bool resident;           /* all of it */
+	const char *backend, *io; /* static */
+	uint32_t devices;
+};
+
+void lineup_share_stats(struct lineup_share *share, struct lineup_share_stats *stats);
 
 /*
  * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the index

@@ -82,6 +82,29 @@ void lineup_block_put(const struct lineup_shape *shape, void *block, uint32_t ro
 	}
 }
 
+void lineup_block_cut(const struct lineup_shape *shape, void *block, uint32_t rows)
+{
+	uint8_t *base = (uint8_t *)block + sizeof(struct disk_block);
+	size_t all = shape->block_rows, left = all - rows;
+
+	assert(rows <= all);
+	memset(block, 0, sizeof(struct disk_block));
+	memset(base + 4 * (size_t)rows, 0, 4 * left);
+	memset(base + 4 * all + 4 * (size_t)rows, 0, 4 * left);
+	memset(base + 8 * all + 8 * (size_t)rows, 0, 8 * left);
+	memset(base + 16 * all + 8 * (size_t)rows, 0, 8 * left);
+	memset(base + 24 * all + 8 * (size_t)rows, 0, 8 * left);
+	memset(base + 32 * all + 4 * (size_t)rows, 0, 4 * left);
+	for (size_t row = rows; row < all;) {
+		uint8_t *panel = base + 36 * all + row / LINEUP_PANEL_ROWS * shape->panel_bytes;
+		size_t at = row % LINEUP_PANEL_ROWS, count = LINEUP_PANEL_ROWS - at;
+
+		for (uint32_t g = 0; g < shape->groups; g++)
+			memset(panel + ((size_t)g * LINEUP_PANEL_ROWS + at) * 4, CODE_ZERO, count * 4);
+		row += count;
+	}
+}
+
 void lineup_block_end(const struct lineup_shape *shape, void *block, uint32_t generation, uint64_t index, uint32_t rows)
 {
 	struct disk_block *header = block;

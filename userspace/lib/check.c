@@ -200,7 +200,7 @@ static const char *check_ops(struct check *c, const void *entries, uint64_t firs
 		if (first + i && memcmp(c->op_id, op.op_id, sizeof(op.op_id)) >= 0)
 			return "operation ids do not ascend";
 		memcpy(c->op_id, op.op_id, sizeof(op.op_id));
-		if ((op.kind != LINEUP_OP_ENROL && op.kind != LINEUP_OP_DELETE) || op.zero || !op.rows)
+		if ((op.kind != LINEUP_OP_ENROL && op.kind != LINEUP_OP_DELETE && op.kind != LINEUP_OP_REPLACE) || op.zero || !op.rows)
 			return "an operation is malformed";
 		if (op.template_first > head->template_next || op.rows > head->template_next - op.template_first)
 			return "an operation names templates that were never given";

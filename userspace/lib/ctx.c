@@ -10,24 +10,35 @@
 
 enum { MESSAGE_BYTES_MAX = 1024, OPTIONS_BYTES_MAX = 4096 };
 
+static void compose(char message[MESSAGE_BYTES_MAX], const char *format, va_list args)
+{
+	vsnprintf(message, MESSAGE_BYTES_MAX, format, args);
+	/* A name from outside must not be able to forge a second line or move a terminal's cursor. */
+	for (char *c = message; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+}
+
 static void say(struct lineup_ctx *ctx, enum lineup_log_level level, const char *format, va_list args)
 {
 	char message[MESSAGE_BYTES_MAX];
 
 	if (!ctx->log)
 		return;
-	vsnprintf(message, sizeof(message), format, args);
-	/* A name from outside must not be able to forge a second line or move a terminal's cursor. */
-	for (char *c = message; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	compose(message, format, args);
 	ctx->log(ctx->log_arg, level, message);
 }
 
 static _Thread_local struct {
 	bool demote;
 	uint32_t count;
+	char text[MESSAGE_BYTES_MAX];
 } errors;
+
+const char *lineup_errors_text(void)
+{
+	return errors.text;
+}
 
 void lineup_errors_begin(bool demote)
 {
@@ -47,8 +58,10 @@ int lineup_fail(struct lineup_ctx *ctx, int err, const char *format, ...)
 
 	errors.count++;
 	va_start(args, format);
-	say(ctx, errors.demote ? LINEUP_LOG_WARNING : LINEUP_LOG_ERROR, format, args);
+	compose(errors.text, format, args);
 	va_end(args);
+	if (ctx->log)
+		ctx->log(ctx->log_arg, errors.demote ? LINEUP_LOG_WARNING : LINEUP_LOG_ERROR, errors.text);
 	return err;
 }
 

@@ -6,124 +6,73 @@
 
 #include "gallery_files.h"
 
-/* Templates of one subject that are not deleted, ascending. */
-struct rows {
-	const struct lineup_bits *bits;
-	uint64_t *ids;
-	uint64_t count;
-	uint64_t max;
-};
-
-static int collect(void *arg, const struct lineup_segment *segment, uint64_t row, const struct disk_record *record)
+/* The record of a row. */
+static int read_place(struct lineup_gallery *g, uint64_t place, struct disk_record *record, struct lineup_fault *fault)
 {
-	struct rows *rows = arg;
-
-	(void)segment;
-	if (rows->bits && rows->bits->bits[row / 8] >> row % 8 & 1)
-		return 0;
-	if (rows->count == rows->max) {
-		uint64_t more = rows->max ? rows->max * 2 : 16;
-		void *p = reallocarray(rows->ids, more, sizeof(*rows->ids));
-
-		if (!p)
-			return -ENOMEM;
-		rows->ids = p;
-		rows->max = more;
-	}
-	rows->ids[rows->count++] = record->template_id;
-	return 0;
+	return lineup_segment_records(g->ctx, &g->state.slot[place >> 32].part->segment, (uint32_t)place, 1, record, fault);
 }
 
-static int subject_rows(struct lineup_gallery *g, const char *name, size_t size, struct rows *rows, struct lineup_fault *fault)
+/* The rows to delete, and in @result whose they are. */
+static int find(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *opt,
+		struct lineup_places *places, struct lineup_delete_result *result, struct lineup_fault *fault)
 {
-	const struct lineup_state *state = &g->state;
-	int err = 0;
-
-	lineup_fault_set(fault, 0, "no memory for a deletion");
-	for (uint32_t i = 0; !err && i < state->slots; i++) {
-		rows->bits = state->slot[i].bits;
-		err = lineup_lookup_rows(g->ctx, &state->slot[i].part->segment, name, size, collect, rows, fault);
-	}
-	return err;
-}
-
-static int template_rows(struct lineup_gallery *g, uint64_t id, struct rows *rows, bool *last, struct lineup_fault *fault)
-{
-	struct lineup_state *state = &g->state;
-	struct disk_record *record = malloc(state->shape.record_bytes);
-	struct rows all = { 0 };
-	uint64_t *place = NULL;
+	struct lineup_places all = { 0 };
+	struct disk_record *r = lookup->record;
+	size_t size;
 	int err;
 
-	rows->ids = calloc(1, sizeof(*rows->ids));
-	if (!record || !rows->ids) {
-		free(record);
-		return lineup_fault_set(fault, -ENOMEM, "no memory for a deletion");
-	}
-	rows->ids[0] = id;
-	rows->count = 1;
-	err = lineup_state_locate(state, g->ctx, &id, 1, &place, fault);
-	if (err == -ENOENT)
-		lineup_fault_set(fault, err, "has no template %llu", (unsigned long long)id);
-	if (!err)
-		err = lineup_segment_records(g->ctx, &state->slot[place[0] >> 32].part->segment, (uint32_t)place[0], 1, record,
-					     fault);
-	if (!err)
-		err = subject_rows(g, record->name, record->name_bytes, &all, fault);
-	*last = all.count == 1;
-	free(all.ids);
-	free(place);
-	free(record);
-	return err;
-}
-
-static int commit(struct lineup_gallery *g, struct disk_op *op, const struct rows *rows, uint64_t subjects,
-		  struct lineup_fault *fault)
-{
-	struct lineup_state *state = &g->state;
-	struct disk_journal_record record = { .op = *op, .subjects = subjects, .subject_next = state->subject_next };
-	struct lineup_journal_item item = { .record = &record, .content = rows->ids };
-	struct lineup_history history;
-	uint64_t *place = NULL;
-	int err = lineup_state_locate(state, g->ctx, rows->ids, rows->count, &place, fault);
-
-	if (!err && lineup_state_reserve(state, g->ctx, g->path, 0))
-		err = lineup_fault_set(fault, -ENOMEM, "no memory for a deletion");
-	record.bytes = sizeof(record) + rows->count * sizeof(*rows->ids);
-	memcpy(record.digest, state->digest, sizeof(record.digest));
-	lineup_history_begin(&history);
-	lineup_history_ids(&history, rows->ids, rows->count);
-	lineup_history_end(&history, op, record.digest);
-	if (!err)
-		err = lineup_gallery_append(g, &record, NULL, rows->ids, rows->count * sizeof(*rows->ids), fault);
-	if (!err) {
-		pthread_mutex_lock(&g->mutex);
-		lineup_state_delete(state, &item, place);
-		lineup_gallery_changed(g);
-		pthread_mutex_unlock(&g->mutex);
-	}
-	free(place);
-	return err;
-}
-
-static int delete_now(struct lineup_gallery *g, const struct lineup_delete_options *opt, struct disk_op *op,
-		      struct lineup_fault *fault)
-{
-	struct rows rows = { 0 };
-	bool last = true;
-	int err;
-
-	if (opt->what == LINEUP_DELETE_TEMPLATE) {
-		err = template_rows(g, opt->template_id, &rows, &last, fault);
-	} else {
-		err = subject_rows(g, opt->subject, strlen(opt->subject), &rows, fault);
-		if (!err && !rows.count)
+	if (opt->what == LINEUP_DELETE_SUBJECT) {
+		size = strlen(opt->subject);
+		err = lineup_lookup_live(lookup, lineup_name_hash(opt->subject, size), opt->subject, size, places, fault);
+		lineup_places_sort(places);
+		if (!err && !places->count)
 			err = lineup_fault_set(fault, -ENOENT, "has no subject \"%s\"", opt->subject);
+		result->last = true;
+		if (!err)
+			err = read_place(g, places->place[0], r, fault);
+		if (!err) {
+			result->subject_number = r->subject;
+			memcpy(result->subject, opt->subject, size);
+		}
+		return err;
 	}
-	op->rows = rows.count;
+	err = lineup_state_locate(&g->state, g->ctx, opt->template_id, places, fault);
+	if (err == -ENOENT)
+		lineup_fault_set(fault, err, "has no template %llu", (unsigned long long)opt->template_id);
 	if (!err)
-		err = commit(g, op, &rows, g->state.subjects - last, fault);
-	free(rows.ids);
+		err = read_place(g, places->place[0], r, fault);
+	if (!err) {
+		size = r->name_bytes;
+		result->subject_number = r->subject;
+		memcpy(result->subject, r->name, size); /* the lookup uses the same record */
+		err = lineup_lookup_live(lookup, lineup_name_hash(r->name, size), result->subject, size, &all, fault);
+	}
+	result->last = all.count == 1;
+	lineup_places_fini(&all);
+	return err;
+}
+
+static int stage(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *opt, struct disk_op *op,
+		 struct lineup_delete_result *result, struct lineup_fault *fault)
+{
+	struct lineup_state *state = &g->state;
+	struct disk_journal_record record = { .subject_next = state->subject_next };
+	struct lineup_places places = { 0 };
+	struct lineup_history history;
+	int err = find(g, lookup, opt, &places, result, fault);
+
+	if (!err) {
+		op->rows = places.count;
+		record.op = *op;
+		record.subjects = state->subjects - result->last;
+		record.bytes = sizeof(record) + places.count * sizeof(*places.id);
+		memcpy(record.digest, state->digest, sizeof(record.digest));
+		lineup_history_begin(&history);
+		lineup_history_ids(&history, places.id, places.count);
+		lineup_history_end(&history, op, record.digest);
+		err = lineup_stage_add(g, &record, NULL, places.id, &places, fault);
+	}
+	lineup_places_fini(&places);
 	return err;
 }
 
@@ -135,16 +84,16 @@ static int check_options(struct lineup_gallery *g, const struct lineup_delete_op
 		return lineup_fail(g->ctx, -EINVAL,
 				   "lineup_delete_options: the subject is not 1 to %d bytes of UTF-8 without controls",
 				   LINEUP_SUBJECT_BYTES_MAX);
-	return lineup_gallery_writable(g);
+	return 0;
 }
 
-int lineup_gallery_delete(struct lineup_gallery *g, const struct lineup_delete_options *options,
-			  struct lineup_delete_result *result)
+int lineup_delete_stage(struct lineup_gallery *g, struct lineup_lookup *lookup, const struct lineup_delete_options *options,
+			struct lineup_delete_result *result)
 {
+	struct lineup_delete_result done = { 0 };
 	struct lineup_delete_options opt;
 	struct lineup_fault fault;
 	struct disk_op op = { 0 };
-	bool found = false;
 	int err = lineup_options_copy(g->ctx, "lineup_delete_options", &opt, sizeof(opt), options);
 
 	if (!err)
@@ -152,25 +101,55 @@ int lineup_gallery_delete(struct lineup_gallery *g, const struct lineup_delete_o
 	if (err)
 		return err;
 	if (!lineup_files_zero(opt.op_id, sizeof(opt.op_id)))
-		err = lineup_state_op(&g->state, g->ctx, opt.op_id, &op, &found, &fault);
+		err = lineup_state_op(&g->state, g->ctx, opt.op_id, &op, &done.repeated, &fault);
 	else
 		randombytes_buf(opt.op_id, sizeof(opt.op_id));
-	if (!err && found && op.kind != LINEUP_OP_DELETE)
-		err = lineup_fault_set(&fault, -EINVAL, "operation %llu, an enrolment, has this op_id already",
-				       (unsigned long long)op.sequence);
-	if (!err && !found) {
+	if (!err && done.repeated && op.kind != LINEUP_OP_DELETE)
+		err = lineup_fault_set(&fault, -EINVAL, "operation %llu, %s, has this op_id already", (unsigned long long)op.sequence,
+				       lineup_op_name(op.kind));
+	if (!err && !done.repeated) {
 		op = (struct disk_op){ .sequence = g->state.sequence + 1, .kind = LINEUP_OP_DELETE };
 		memcpy(op.op_id, opt.op_id, sizeof(op.op_id));
-		err = delete_now(g, &opt, &op, &fault);
+		err = stage(g, lookup, &opt, &op, &done, &fault);
 	}
 	if (err)
 		return lineup_gallery_fail(g, err, &fault);
-	if (result) {
-		*result = (struct lineup_delete_result){ .sequence = op.sequence, .rows = op.rows, .repeated = found };
-		memcpy(result->op_id, op.op_id, sizeof(result->op_id));
-	}
-	lineup_gallery_seal(g);
+	done.sequence = op.sequence;
+	done.rows = op.rows;
+	memcpy(done.op_id, op.op_id, sizeof(done.op_id));
+	if (result)
+		*result = done;
 	return 0;
+}
+
+int lineup_gallery_delete(struct lineup_gallery *g, const struct lineup_delete_options *options,
+			  struct lineup_delete_result *result)
+{
+	struct lineup_fault fault = { .text = "no memory for a deletion" };
+	struct lineup_delete_result done;
+	struct lineup_lookup lookup = { 0 };
+	int err = lineup_gallery_enter(g);
+
+	if (err)
+		return err;
+	err = lineup_lookup_init(&lookup, g->ctx, &g->state);
+	if (err) {
+		lineup_gallery_fail(g, err, &fault);
+	} else {
+		err = lineup_delete_stage(g, &lookup, options, &done);
+		if (!err) {
+			err = lineup_stage_commit(g, &fault);
+			if (err)
+				lineup_gallery_fail(g, err, &fault);
+		}
+	}
+	lineup_lookup_fini(&lookup);
+	if (!err && result)
+		*result = done;
+	if (!err)
+		lineup_gallery_seal(g);
+	lineup_gallery_leave(g);
+	return err;
 }
 
 static bool needs_compaction(const struct lineup_state *state)
@@ -191,7 +170,7 @@ int lineup_gallery_compact(struct lineup_gallery *g, lineup_progress_fn *progres
 	struct lineup_change change = { 0 };
 	struct lineup_gallery_info info;
 	struct lineup_fault fault;
-	int err = lineup_gallery_writable(g);
+	int err = lineup_gallery_enter(g);
 
 	if (err)
 		return err;
@@ -210,10 +189,11 @@ int lineup_gallery_compact(struct lineup_gallery *g, lineup_progress_fn *progres
 		err = lineup_gallery_sweep(g, &done.files_held, &fault);
 	}
 	lineup_change_fini(&change);
-	if (err)
-		return lineup_gallery_fail(g, err, &fault);
 	lineup_gallery_info(g, &info);
 	done.bytes_after = info.bytes;
+	lineup_gallery_leave(g);
+	if (err)
+		return lineup_gallery_fail(g, err, &fault);
 	if (result)
 		*result = done;
 	return 0;

@@ -11,57 +11,83 @@
 
 enum { ROWS_AT_ONCE = 32, POOL_ROWS_MIN = 512 };
 
+uint64_t lineup_enrol_rows_max(const struct lineup_gallery *g)
+{
+	uint64_t bytes = g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX;
+
+	return (bytes - sizeof(struct disk_journal_record) - sizeof(g->state.list)) / g->record_bytes;
+}
+
+int lineup_enrol_new(struct lineup_gallery *g, uint64_t waiting_max, struct lineup_enrol **enrol, struct lineup_fault *fault)
+{
+	struct lineup_enrol *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return lineup_fault_set(fault, -ENOMEM, "no memory for an enrolment");
+	e->gallery = g;
+	e->writer.fd = -1;
+	memcpy(e->list, g->state.list, sizeof(e->list));
+	e->lists = g->state.lists;
+	e->record_max = lineup_enrol_rows_max(g);
+	e->waiting_max = waiting_max;
+	e->records = malloc(waiting_max * g->state.shape.record_bytes);
+	e->automatic = malloc(waiting_max);
+	e->hashes = malloc(waiting_max * sizeof(*e->hashes));
+	if (!e->records || !e->automatic || !e->hashes || lineup_lookup_init(&e->lookup, g->ctx, &g->state)) {
+		lineup_enrol_free(e);
+		return lineup_fault_set(fault, -ENOMEM, "no memory for an enrolment");
+	}
+	*enrol = e;
+	return 0;
+}
+
+int lineup_enrol_start(struct lineup_enrol *e, const uint8_t op_id[LINEUP_OP_ID_BYTES], uint32_t kind, struct lineup_fault *fault)
+{
+	const struct lineup_state *state = &e->gallery->state;
+	int err = 0;
+
+	e->op = (struct disk_op){ .sequence = state->sequence + 1, .template_first = state->template_next, .kind = kind };
+	e->repeated = false;
+	e->rows = e->waiting = 0;
+	e->existed = false;
+	e->subject_first = 0;
+	e->subjects = state->subjects;
+	e->subject_next = state->subject_next;
+	lineup_history_begin(&e->history);
+	memcpy(e->op.op_id, op_id, sizeof(e->op.op_id));
+	if (lineup_files_zero(op_id, LINEUP_OP_ID_BYTES))
+		randombytes_buf(e->op.op_id, sizeof(e->op.op_id));
+	else
+		err = lineup_state_op(state, e->gallery->ctx, op_id, &e->op, &e->repeated, fault);
+	if (!err && e->op.kind != kind)
+		err = lineup_fault_set(fault, -EINVAL, "operation %llu, %s, has this op_id already",
+				       (unsigned long long)e->op.sequence, lineup_op_name(e->op.kind));
+	return err;
+}
+
 int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_options *options, struct lineup_enrol **enrol)
 {
 	struct lineup_enrol_options opt;
-	struct lineup_fault fault = { .text = "no memory for an enrolment" };
-	const struct lineup_state *state = &g->state;
-	size_t record_bytes = state->shape.record_bytes;
+	struct lineup_fault fault;
 	struct lineup_enrol *e = NULL;
-	bool found = false, given;
+	uint64_t waiting_max = LINEUP_ENROL_WAITING_BYTES / g->record_bytes;
 	int err = lineup_options_copy(g->ctx, "lineup_enrol_options", &opt, sizeof(opt), options);
 
 	if (!err && opt.reserved)
 		err = lineup_fail(g->ctx, -EINVAL, "lineup_enrol_options: reserved must be zero");
 	if (!err)
-		err = lineup_gallery_writable(g);
+		err = lineup_gallery_enter(g);
 	if (err)
 		return err;
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return lineup_gallery_fail(g, -ENOMEM, &fault);
-	e->gallery = g;
-	e->writer.fd = -1;
-	e->op = (struct disk_op){ .sequence = state->sequence + 1,
-				  .template_first = state->template_next,
-				  .kind = LINEUP_OP_ENROL };
-	given = !lineup_files_zero(opt.op_id, sizeof(opt.op_id));
-	memcpy(e->op.op_id, opt.op_id, sizeof(opt.op_id));
-	if (!given)
-		randombytes_buf(e->op.op_id, sizeof(e->op.op_id));
-	if (given)
-		err = lineup_state_op(state, g->ctx, opt.op_id, &e->op, &found, &fault);
-	if (!err && found && e->op.kind != LINEUP_OP_ENROL)
-		err = lineup_fault_set(&fault, -EINVAL, "operation %llu, a deletion, has this op_id already",
-				       (unsigned long long)e->op.sequence);
-	e->repeated = found;
-	memcpy(e->list, state->list, sizeof(e->list));
-	e->lists = state->lists;
-	e->subjects = state->subjects;
-	e->subject_next = state->subject_next;
-	lineup_history_begin(&e->history);
-	e->record_max = ((g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX) - sizeof(struct disk_journal_record) - sizeof(e->list)) /
-			record_bytes;
-	e->waiting_max = g->ctx->record_bytes_max ? e->record_max : LINEUP_ENROL_WAITING_BYTES / record_bytes;
-	e->records = malloc(e->waiting_max * record_bytes);
-	e->automatic = malloc(e->waiting_max);
-	e->hashes = malloc(e->waiting_max * sizeof(*e->hashes));
-	if (!err && (!e->records || !e->automatic || !e->hashes || lineup_lookup_init(&e->lookup, g->ctx, state)))
-		err = -ENOMEM;
-	g->enrolling = true;
+	if (g->ctx->record_bytes_max)
+		waiting_max = lineup_enrol_rows_max(g);
+	err = lineup_enrol_new(g, waiting_max, &e, &fault);
+	if (!err)
+		err = lineup_enrol_start(e, opt.op_id, LINEUP_OP_ENROL, &fault);
 	if (err) {
 		lineup_gallery_fail(g, err, &fault);
-		lineup_enrol_abort(e);
+		lineup_enrol_free(e);
+		lineup_gallery_leave(g);
 		return err;
 	}
 	*enrol = e;
@@ -245,14 +271,10 @@ int lineup_enrol_add(struct lineup_enrol *e, const struct lineup_enrol_batch *ba
 	return 0;
 }
 
-void lineup_enrol_abort(struct lineup_enrol *e)
+void lineup_enrol_free(struct lineup_enrol *e)
 {
-	size_t record_bytes;
-
 	if (!e)
 		return;
-	record_bytes = e->gallery->state.shape.record_bytes;
-	e->gallery->enrolling = false;
 	for (uint32_t i = 0; i < e->owns; i++)
 		lineup_part_put(e->own[i].part);
 	free(e->own);
@@ -262,9 +284,18 @@ void lineup_enrol_abort(struct lineup_enrol *e)
 	lineup_table_fini(&e->names);
 	lineup_lookup_fini(&e->lookup);
 	if (e->records)
-		explicit_bzero(e->records, e->waiting * record_bytes);
+		explicit_bzero(e->records, e->waiting * e->gallery->state.shape.record_bytes);
 	free(e->records);
 	free(e->automatic);
 	free(e->hashes);
 	free(e);
+}
+
+void lineup_enrol_abort(struct lineup_enrol *e)
+{
+	struct lineup_gallery *g = e ? e->gallery : NULL;
+
+	lineup_enrol_free(e);
+	if (g)
+		lineup_gallery_leave(g);
 }

@@ -31,6 +31,8 @@ struct lineup_enrol {
 	uint64_t rows; /* numbered so far */
 	uint64_t subjects; /* after them */
 	uint32_t subject_next;
+	bool existed; /* of the first row's subject: there were templates */
+	uint32_t subject_first; /* its number */
 	struct lineup_history history;
 	struct lineup_pool *pool; /* once there are many rows; NULL: none */
 	struct lineup_lookup lookup;
@@ -43,6 +45,16 @@ struct lineup_enrol {
 	uint32_t owns;
 };
 
+/* Rows that fit one record of the journal. */
+uint64_t lineup_enrol_rows_max(const struct lineup_gallery *gallery);
+/* One with room for @waiting_max rows. Whoever calls has entered the gallery. */
+int lineup_enrol_new(struct lineup_gallery *gallery, uint64_t waiting_max, struct lineup_enrol **enrol, struct lineup_fault *fault);
+/* Begins an operation of @kind after the newest one; new lists that none has brought in yet stay. @op_id all zero: a random one. */
+int lineup_enrol_start(struct lineup_enrol *enrol, const uint8_t op_id[LINEUP_OP_ID_BYTES], uint32_t kind, struct lineup_fault *fault);
+/* The waiting rows as one record among the operations that are staged. On failure none of the others is touched. */
+int lineup_enrol_stage(struct lineup_enrol *enrol, struct lineup_fault *fault);
+void lineup_enrol_result(const struct lineup_enrol *enrol, struct lineup_enrol_result *result); /* takes NULL */
+void lineup_enrol_free(struct lineup_enrol *enrol); /* takes NULL; does not leave the gallery */
 /* Numbers the waiting rows and writes them to a segment. */
 int lineup_enrol_spill(struct lineup_enrol *enrol, struct lineup_fault *fault);
 

@@ -104,6 +104,8 @@ static int find_subjects(struct lineup_enrol *e, struct named *order, struct lin
 		if (result.live && e->automatic[order[i].row])
 			return taken(e, order[i].row, fault);
 		order[i].subject = result.found ? result.subject : NEW_SUBJECT;
+		if (!order[i].row && !e->rows)
+			e->existed = result.live;
 		e->subjects += !result.live;
 	}
 	return 0;
@@ -141,6 +143,8 @@ static int resolve(struct lineup_enrol *e, struct lineup_fault *fault)
 		r->crc = lineup_crc32c(0, (const uint8_t *)r + 4, shape->record_bytes - 4);
 		lineup_history_record(&e->history, shape, e->list, r);
 	}
+	if (!err && !e->rows && e->waiting)
+		e->subject_first = record_at(e, 0)->subject;
 	free(order);
 	free(subject);
 	free(first);
@@ -254,35 +258,65 @@ static int commit_segments(struct lineup_enrol *e, struct lineup_fault *fault)
 	return lineup_change_commit(&e->change, &held, fault);
 }
 
-static int commit_journal(struct lineup_enrol *e, struct lineup_fault *fault)
+/* The rows that a replacement deletes. */
+static int older(struct lineup_enrol *e, struct lineup_places *places, struct lineup_fault *fault)
 {
-	struct lineup_gallery *g = e->gallery;
-	struct lineup_state *state = &g->state;
+	int err = 0;
+
+	for (uint64_t i = 0; !err && i < e->waiting; i++) {
+		const struct disk_record *r = record_at(e, i);
+
+		err = lineup_lookup_live(&e->lookup, e->hashes[i], r->name, r->name_bytes, places, fault);
+	}
+	lineup_places_sort(places);
+	return err;
+}
+
+int lineup_enrol_stage(struct lineup_enrol *e, struct lineup_fault *fault)
+{
+	struct lineup_state *state = &e->gallery->state;
 	struct disk_journal_record record = { 0 };
-	struct lineup_journal_item item = { .record = &record, .lists = e->list + state->lists, .content = e->records };
-	size_t content_bytes = e->waiting * state->shape.record_bytes;
+	struct lineup_places places = { 0 };
 	int err = resolve(e, fault);
 
-	if (err)
-		return err;
-	e->op.rows = e->waiting;
-	record.op = e->op;
-	record.lists_new = e->lists - state->lists;
-	record.bytes = sizeof(record) + record.lists_new * sizeof(struct disk_list) + content_bytes;
-	record.subjects = e->subjects;
-	record.subject_next = e->subject_next;
-	memcpy(record.digest, state->digest, sizeof(record.digest));
-	lineup_history_end(&e->history, &e->op, record.digest);
-	if (lineup_state_reserve(state, g->ctx, g->path, e->waiting))
-		return lineup_fault_set(fault, -ENOMEM, "no memory for an enrolment");
-	err = lineup_gallery_append(g, &record, item.lists, item.content, content_bytes, fault);
-	if (err)
-		return err;
-	pthread_mutex_lock(&g->mutex);
-	lineup_state_enrol(state, &item);
-	lineup_gallery_changed(g);
-	pthread_mutex_unlock(&g->mutex);
-	return 0;
+	if (!err && e->op.kind == LINEUP_OP_REPLACE)
+		err = older(e, &places, fault);
+	if (!err) {
+		e->op.rows = e->waiting;
+		record.op = e->op;
+		record.lists_new = e->lists - state->lists;
+		record.bytes = sizeof(record) + record.lists_new * sizeof(struct disk_list) + e->waiting * state->shape.record_bytes;
+		record.subjects = e->subjects;
+		record.subject_next = e->subject_next;
+		memcpy(record.digest, state->digest, sizeof(record.digest));
+		lineup_history_end(&e->history, &e->op, record.digest);
+		err = lineup_stage_add(e->gallery, &record, e->list + state->lists, e->records, &places, fault);
+	}
+	lineup_places_fini(&places);
+	return err;
+}
+
+void lineup_enrol_result(const struct lineup_enrol *e, struct lineup_enrol_result *result)
+{
+	if (!result)
+		return;
+	*result = (struct lineup_enrol_result){ .sequence = e->op.sequence,
+						.template_first = e->op.template_first,
+						.rows = e->op.rows,
+						.repeated = e->repeated,
+						.existed = e->existed,
+						.subject_number = e->subject_first };
+	memcpy(result->op_id, e->op.op_id, sizeof(result->op_id));
+}
+
+static int commit(struct lineup_enrol *e, struct lineup_fault *fault)
+{
+	int err;
+
+	if (e->spilled || e->waiting > e->record_max)
+		return commit_segments(e, fault);
+	err = lineup_enrol_stage(e, fault);
+	return err ? err : lineup_stage_commit(e->gallery, fault);
 }
 
 int lineup_enrol_commit(struct lineup_enrol *e, struct lineup_enrol_result *result)
@@ -294,18 +328,13 @@ int lineup_enrol_commit(struct lineup_enrol *e, struct lineup_enrol_result *resu
 	if (!err && !e->repeated && !e->rows && !e->waiting)
 		err = lineup_fault_set(&fault, -EINVAL, "an enrolment of no rows");
 	if (!err && !e->repeated)
-		err = e->spilled || e->waiting > e->record_max ? commit_segments(e, &fault) : commit_journal(e, &fault);
-	if (err)
+		err = commit(e, &fault);
+	if (err) {
 		lineup_gallery_fail(g, err, &fault);
-	if (!err && result) {
-		*result = (struct lineup_enrol_result){ .sequence = e->op.sequence,
-							.template_first = e->op.template_first,
-							.rows = e->op.rows,
-							.repeated = e->repeated };
-		memcpy(result->op_id, e->op.op_id, sizeof(result->op_id));
+	} else {
+		lineup_enrol_result(e, result);
+		lineup_gallery_seal(g);
 	}
 	lineup_enrol_abort(e);
-	if (!err)
-		lineup_gallery_seal(g);
 	return err;
 }

@@ -151,6 +151,8 @@ static int overwrite(const struct lineup_files *files, const char *name, int fd)
 				    (unsigned long long)at, strerror(-err));
 		if (err || !lineup_files_zero(piece, size))
 			err = lineup_io_write(files->ctx, fd, zero, size, at);
+		if (!err)
+			err = lineup_pace_spend(files->pace, 2 * size);
 	}
 	if (!err)
 		err = files->ctx->io->fdatasync(files->ctx->io_arg, fd);
@@ -229,14 +231,14 @@ struct sweep {
 static int sweep_one(void *arg, const char *name)
 {
 	struct sweep *s = arg;
-	const char *kind;
-	uint32_t generation;
+	const char *kind = name;
+	uint32_t generation = 0;
 	int err;
 
-	if (strcmp(name, "MANIFEST.new") && (!parse_name(name, &kind, &generation) || s->keep(s->arg, kind, generation)))
+	if ((strcmp(name, "MANIFEST.new") && !parse_name(name, &kind, &generation)) || s->keep(s->arg, kind, generation))
 		return 0;
 	err = lineup_files_wipe(s->files, name);
-	if (err == -EBUSY) {
+	if (err == -EBUSY || err == -ECANCELED) {
 		s->held++;
 	} else if (err) {
 		s->err = err;

@@ -14,16 +14,35 @@ int lineup_gallery_fail(const struct lineup_gallery *gallery, int err, const str
 	return lineup_fail(gallery->ctx, err, "gallery %s: %s", gallery->path, fault->text);
 }
 
-int lineup_gallery_writable(struct lineup_gallery *gallery)
+int lineup_gallery_enter(struct lineup_gallery *g)
 {
-	if (gallery->lock < 0)
-		return lineup_fail(gallery->ctx, -EBADF, "gallery %s: is open for reading only", gallery->path);
-	if (gallery->enrolling)
-		return lineup_fail(gallery->ctx, -EBUSY, "gallery %s: an enrolment is under way", gallery->path);
-	if (gallery->refused)
-		return lineup_fail(gallery->ctx, -EIO, "gallery %s: no more is written after %s; open it again", gallery->path,
-				   gallery->refused);
-	return 0;
+	bool busy;
+
+	if (g->lock < 0)
+		return lineup_fail(g->ctx, -EBADF, "gallery %s: is open for reading only", g->path);
+	pthread_mutex_lock(&g->mutex);
+	while (g->held)
+		pthread_cond_wait(&g->turn, &g->mutex);
+	busy = g->busy;
+	if (!g->refused)
+		g->busy = true;
+	pthread_mutex_unlock(&g->mutex);
+	if (g->refused)
+		return lineup_fail(g->ctx, -EIO, "gallery %s: no more is written after %s; recover it, or open it again", g->path, g->refused);
+	return busy ? lineup_fail(g->ctx, -EBUSY, "gallery %s: an enrolment or a group is under way", g->path) : 0;
+}
+
+void lineup_gallery_leave(struct lineup_gallery *g)
+{
+	pthread_mutex_lock(&g->mutex);
+	g->busy = false;
+	pthread_cond_broadcast(&g->turn);
+	pthread_mutex_unlock(&g->mutex);
+}
+
+const char *lineup_gallery_refuses(const struct lineup_gallery *gallery)
+{
+	return gallery->refused;
 }
 
 /*
@@ -41,23 +60,14 @@ static void cut_journal(struct lineup_gallery *g, uint64_t size, bool sync_faile
 		g->refused = "a failed write of the journal";
 }
 
-int lineup_gallery_append(struct lineup_gallery *g, const struct disk_journal_record *record, const struct disk_list *lists,
-			  const void *content, size_t content_bytes, struct lineup_fault *fault)
+int lineup_gallery_append(struct lineup_gallery *g, const void *frames, size_t size, struct lineup_fault *fault)
 {
-	struct lineup_journal_end *end = &g->state.journal;
-	uint32_t generation = g->state.manifest.head.journal;
-	uint64_t offset = end->frames * LINEUP_FRAME_BYTES;
+	uint64_t offset = g->state.journal.frames * LINEUP_FRAME_BYTES;
 	char name[LINEUP_GALLERY_NAME_BYTES];
-	void *data = NULL;
-	size_t size = 0;
 	int err;
 
-	lineup_files_name(name, "journal", generation);
-	err = lineup_journal_frames(record, lists, content, content_bytes, generation, end->frames, end->batch + 1, &data, &size);
-	if (err)
-		return lineup_fault_set(fault, err, "%s: no memory", name);
-	err = lineup_io_write(g->ctx, g->journal, data, size, offset);
-	free(data);
+	lineup_files_name(name, "journal", g->state.manifest.head.journal);
+	err = lineup_io_write(g->ctx, g->journal, frames, size, offset);
 	if (err) {
 		cut_journal(g, offset, false);
 		return lineup_fault_io(fault, err, name, "write");
@@ -67,8 +77,6 @@ int lineup_gallery_append(struct lineup_gallery *g, const struct disk_journal_re
 		cut_journal(g, offset, true);
 		return lineup_fault_io(fault, err, name, "sync");
 	}
-	end->frames += size / LINEUP_FRAME_BYTES;
-	end->batch++;
 	return 0;
 }
 
@@ -193,6 +201,17 @@ int lineup_gallery_refresh(struct lineup_gallery *g)
 	return 0;
 }
 
+/* For functions that change nothing but the mutex. */
+static void lock(const struct lineup_gallery *gallery)
+{
+	pthread_mutex_lock((pthread_mutex_t *)&gallery->mutex);
+}
+
+static void unlock(const struct lineup_gallery *gallery)
+{
+	pthread_mutex_unlock((pthread_mutex_t *)&gallery->mutex);
+}
+
 static void info_sizes(const struct lineup_state *s, struct lineup_gallery_info *info)
 {
 	const struct disk_manifest *head = &s->manifest.head;
@@ -220,6 +239,7 @@ void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gal
 	const struct disk_manifest *head = &s->manifest.head;
 
 	memset(info, 0, sizeof(*info));
+	lock(gallery); /* against maintenance */
 	info->dim = head->dim;
 	info->store = head->store;
 	memcpy(info->model, head->model, sizeof(head->model));
@@ -236,19 +256,22 @@ void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gal
 	info->journal_templates = s->journal_rows;
 	info->format = head->version;
 	info_sizes(s, info);
+	unlock(gallery);
 }
 
 int lineup_gallery_list(const struct lineup_gallery *gallery, const char *name, uint64_t *mask)
 {
 	const struct lineup_state *s = &gallery->state;
+	uint64_t bit = 0;
 
-	for (uint32_t i = 0; i < s->lists; i++) {
-		if (!strncmp(s->list[i].name, name, sizeof(s->list[i].name)) && strlen(name) <= sizeof(s->list[i].name)) {
-			*mask = (uint64_t)1 << i;
-			return 0;
-		}
-	}
-	return lineup_fail(gallery->ctx, -ENOENT, "gallery %s: has no list \"%s\"", gallery->path, name);
+	lock(gallery);
+	for (uint32_t i = 0; !bit && i < s->lists; i++)
+		if (!strncmp(s->list[i].name, name, sizeof(s->list[i].name)) && strlen(name) <= sizeof(s->list[i].name))
+			bit = (uint64_t)1 << i;
+	unlock(gallery);
+	if (bit)
+		*mask = bit;
+	return bit ? 0 : lineup_fail(gallery->ctx, -ENOENT, "gallery %s: has no list \"%s\"", gallery->path, name);
 }
 
 static int read_rows(const struct lineup_segment *s, const uint8_t *records, uint64_t first, uint64_t count, float *buffer,
@@ -258,7 +281,9 @@ static int read_rows(const struct lineup_segment *s, const uint8_t *records, uin
 
 	for (uint64_t i = 0; !err && i < count; i++) {
 		const struct disk_record *r = (const void *)(records + i * s->shape.record_bytes);
-		struct lineup_template t = { .id = r->template_id, .lists = r->lists, .expires = r->expires };
+		struct lineup_template t = {
+			.id = r->template_id, .lists = r->lists, .expires = r->expires, .subject_number = r->subject
+		};
 
 		if (lineup_segment_row_deleted(s, first + i))
 			continue;
@@ -304,4 +329,71 @@ out:
 	free(records);
 	free(buffer);
 	return err;
+}
+
+struct reading {
+	int (*each)(void *arg, const struct lineup_template *t);
+	void *arg;
+	float *buffer;
+	uint64_t found;
+};
+
+static int read_one(void *arg, const struct lineup_segment *segment, uint64_t row, const struct disk_record *record)
+{
+	struct reading *r = arg;
+
+	r->found += !lineup_segment_row_deleted(segment, row);
+	return read_rows(segment, (const uint8_t *)record, row, 1, r->buffer, r->each, r->arg);
+}
+
+int lineup_gallery_subject(struct lineup_gallery *gallery, const char *subject,
+			   int (*each)(void *arg, const struct lineup_template *t), void *arg)
+{
+	float buffer[LINEUP_DIM_MAX];
+	struct reading r = { .each = each, .arg = arg, .buffer = buffer };
+	struct lineup_snapshot *snapshot;
+	int err;
+
+	if (lineup_subject_check(subject))
+		return lineup_fail(gallery->ctx, -EINVAL, "gallery %s: a subject is 1 to %d bytes of UTF-8 without controls", gallery->path,
+				   LINEUP_SUBJECT_BYTES_MAX);
+	snapshot = lineup_gallery_snapshot(gallery);
+	if (!snapshot)
+		return -ENOMEM;
+	err = lineup_snapshot_subject(snapshot, subject, read_one, &r);
+	lineup_snapshot_put(snapshot);
+	return !err && !r.found ? -ENOENT : err;
+}
+
+int lineup_gallery_row(struct lineup_gallery *gallery, uint64_t row, int (*each)(void *arg, const struct lineup_template *t), void *arg)
+{
+	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
+	const struct lineup_segment *s;
+	float buffer[LINEUP_DIM_MAX];
+	struct disk_record *record;
+	uint32_t i = 0;
+	int err = -ENOENT;
+
+	if (!snapshot)
+		return -ENOMEM;
+	while (i < snapshot->segment_count && row >= snapshot->segments[i].rows)
+		row -= snapshot->segments[i++].rows;
+	s = &snapshot->segments[i];
+	if (i < snapshot->segment_count && !lineup_segment_row_deleted(s, row)) {
+		record = malloc(s->shape.record_bytes);
+		err = record ? lineup_segment_record(gallery->ctx, s, row, record) :
+			       lineup_fail(gallery->ctx, -ENOMEM, "gallery %s: no memory to read it", gallery->path);
+		if (!err)
+			err = read_rows(s, (const uint8_t *)record, row, 1, buffer, each, arg);
+		free(record);
+	}
+	lineup_snapshot_put(snapshot);
+	return err;
+}
+
+void lineup_gallery_now(struct lineup_gallery *gallery, struct lineup_gallery_state *state)
+{
+	pthread_mutex_lock(&gallery->mutex);
+	lineup_state_now(&gallery->state, state);
+	pthread_mutex_unlock(&gallery->mutex);
 }

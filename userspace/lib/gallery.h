@@ -69,9 +69,11 @@
  *	d[0] = hash(model_digest, uint32_t dim, uint32_t store)
  *	d[n] = hash(d[n - 1], uint32_t kind, uint64_t sequence, op_id, uint64_t rows, hash(content of operation n))
  *
- * with the fields one after the other, without gaps. The content of a deletion is its template ids, uint64_t, ascending. The content of an enrolment is,
- * row by row: uint8_t length and bytes of the subject's name; uint8_t count of lists, and their names, each of 32 bytes with zeros, ascending bytewise;
- * int64_t expires; the vector as stored, dim float or float16.
+ * with the fields one after the other, without gaps. The content of a deletion is its template ids, uint64_t, ascending. The content of an
+ * enrolment or a replacement is, row by row: uint8_t length and bytes of the subject's name; uint8_t count of lists, and their names, each of 32
+ * bytes with zeros, ascending bytewise; int64_t expires; the vector as stored, dim float or float16.
+ *
+ * Maintenance beside the writer: maintain.c.
  */
 
 enum {
@@ -192,13 +194,14 @@ struct disk_index_entry {
 };
 _Static_assert(sizeof(struct disk_index_entry) == 16, "disk_index_entry");
 
-enum { LINEUP_OP_ENROL = 1, LINEUP_OP_DELETE = 2 };
+/* A replacement is an enrolment that, before it, deletes all templates of the subjects that its rows name. */
+enum { LINEUP_OP_ENROL = 1, LINEUP_OP_DELETE = 2, LINEUP_OP_REPLACE = 3 };
 
 struct disk_op {
 	uint8_t op_id[LINEUP_OP_ID_BYTES];
 	uint64_t sequence;
-	uint64_t template_first;    /* of an enrolment */
-	uint64_t rows;              /* enrolled, or deleted */
+	uint64_t template_first;    /* of an enrolment or a replacement */
+	uint64_t rows;              /* enrolled, or by a deletion deleted */
 	uint32_t kind;              /* LINEUP_OP_* */
 	uint32_t zero;
 };
@@ -232,7 +235,10 @@ struct disk_journal_record {
 	uint32_t subject_next;      /* after it */
 	uint32_t lists_new;         /* struct disk_list that follow, the gallery's next list bits */
 	uint8_t digest[LINEUP_DIGEST_BYTES]; /* of the history after this operation */
-	/* an enrolment: lists_new disk_list, then op.rows records as in a segment; a deletion: op.rows uint64_t template ids, ascending */
+	/*
+	 * an enrolment or a replacement: lists_new disk_list, then op.rows records as in a segment; a deletion: op.rows uint64_t template
+	 * ids, ascending
+	 */
 };
 _Static_assert(sizeof(struct disk_journal_record) == 104, "disk_journal_record");
 
@@ -281,6 +287,8 @@ void lineup_block_columns(const struct lineup_shape *shape, const void *block, s
 void lineup_block_begin(const struct lineup_shape *shape, void *block);
 void lineup_block_put(const struct lineup_shape *shape, void *block, uint32_t row, const struct disk_record *record, const float *vector);
 void lineup_block_end(const struct lineup_shape *shape, void *block, uint32_t generation, uint64_t index, uint32_t rows);
+/* Empties rows [@rows, block_rows) again. The block is to be ended anew. */
+void lineup_block_cut(const struct lineup_shape *shape, void *block, uint32_t rows);
 /* Checks magic, generation, index, rows and crc of a block read from @segment; -EBADMSG, with *@why the reason (static). */
 int lineup_block_verify(const struct lineup_shape *shape, const void *block, uint32_t generation, uint64_t index, uint32_t rows,
 			const char **why);
@@ -339,6 +347,8 @@ struct lineup_snapshot {
 /* The state a gallery has now, with a reference the caller puts; NULL: no memory, logged. Any thread. */
 struct lineup_snapshot *lineup_gallery_snapshot(struct lineup_gallery *gallery);
 void lineup_snapshot_put(struct lineup_snapshot *snapshot); /* takes NULL */
+/* A snapshot of @count segments from @first on, that holds no other file; with what is @deleted of them, or as if nothing were. -ENOMEM; silent. */
+int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted, struct lineup_snapshot **some);
 
 /*
  * Reads record @row of @segment into @record (shape.record_bytes) and verifies it: -EBADMSG, -EIO, logged with file and offset. Any thread.

@@ -30,7 +30,24 @@ struct lineup_fault {
 struct lineup_files {
 	struct lineup_ctx *ctx;
 	int dir;
+	struct lineup_pace *pace; /* NULL: as fast as can be */
 };
+
+/* pace.c: work that lets others go first */
+
+/* For one thread. */
+struct lineup_pace {
+	uint64_t bytes_per_second; /* 0: no limit */
+	lineup_progress_fn *progress; /* may be NULL */
+	void *progress_arg;
+	uint64_t done, total; /* for it */
+	double due; /* when what was done is within the limit */
+	bool stopped;
+};
+
+double lineup_pace_now(void); /* seconds, of a clock that never jumps */
+/* @bytes were read or written: sleeps as the limit says. -ECANCELED: .progress said so, now or before. Takes NULL. */
+int lineup_pace_spend(struct lineup_pace *pace, uint64_t bytes);
 
 /* Sets the text and returns @err. */
 int lineup_fault_set(struct lineup_fault *fault, int err, const char *format, ...) LINEUP_PRINTF(3, 4);
@@ -52,7 +69,10 @@ int lineup_files_sync(const struct lineup_files *files, struct lineup_fault *fau
  * success.
  */
 int lineup_files_wipe(const struct lineup_files *files, const char *name);
-/* Wipes what @keep does not want of the files whose names are ours. *@held counts those still read by others. */
+/*
+ * Wipes what @keep does not want of the files whose names are ours, MANIFEST.new among them (@kind is the name). *@held counts those still read by
+ * others, and those that .pace left.
+ */
 int lineup_files_sweep(const struct lineup_files *files, bool (*keep)(void *arg, const char *kind, uint32_t generation), void *arg,
 		       uint32_t *held, struct lineup_fault *fault);
 /* Whether the directory holds nothing but files a creation that was cut off leaves. -EEXIST: it holds more. */
@@ -80,6 +100,7 @@ void lineup_table_fini(struct lineup_table *table);
 
 uint64_t lineup_name_hash(const char *name, size_t size);
 uint64_t lineup_op_hash(const uint8_t op_id[LINEUP_OP_ID_BYTES]);
+const char *lineup_op_name(uint32_t kind); /* "an enrolment" */
 
 /* The digest of the history, as gallery.h defines it; content is hashed as it comes. */
 struct lineup_history {
@@ -167,8 +188,9 @@ int lineup_part_open(const struct lineup_files *files, const char *path, const s
 		     const struct disk_manifest_segment *entry, struct lineup_part **part, struct lineup_fault *fault);
 int lineup_part_memory(struct lineup_ctx *ctx, const char *path, const struct disk_manifest *manifest, uint32_t generation,
 		       struct lineup_part **part);
-/* A copy of a chunk that is not full, with blocks ended. */
-int lineup_part_copy(const struct lineup_part *part, struct lineup_part **copy);
+/* A copy of the first @rows rows of a chunk, with blocks ended. */
+int lineup_part_copy(const struct lineup_part *part, uint64_t rows, struct lineup_part **copy);
+void lineup_part_cut(struct lineup_part *part, uint64_t rows); /* takes rows of a chunk back: all but @rows */
 /* Appends rows to a chunk in memory that has room. */
 void lineup_part_append(struct lineup_part *part, const struct disk_record *record);
 struct lineup_part *lineup_part_get(struct lineup_part *part);
@@ -237,9 +259,18 @@ struct lineup_journal_item {
 int lineup_journal_parse(const void *data, size_t size, const struct disk_manifest *manifest, uint32_t record_bytes,
 			 int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
 			 struct lineup_journal_end *end, struct lineup_fault *fault);
-/* Frames of a record whose pieces are @record, @lists and @content; the caller frees. Frame numbers begin at @frame. */
-int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
-			  size_t content_bytes, uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size);
+/*
+ * Likewise for frames of @manifest's journal in @data, from frame @first on: records that follow operation @sequence, of which the last may be cut off.
+ * *@next: the frame where it begins, or the end.
+ */
+int lineup_journal_part(const void *data, size_t size, uint64_t first, const struct disk_manifest *manifest, uint64_t sequence,
+			uint32_t record_bytes,
+			int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
+			uint64_t *next, struct lineup_fault *fault);
+size_t lineup_journal_bytes(const struct disk_journal_record *record); /* of its frames */
+/* Frames of a record whose pieces are @record, @lists and @content, into @data, zeroed. Frame numbers begin at @frame. */
+void lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
+			   uint32_t generation, uint64_t frame, uint32_t batch, void *data);
 int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation,
 			  uint64_t sequence, struct lineup_fault *fault);
 
@@ -249,6 +280,23 @@ struct lineup_slot {
 	struct lineup_part *part;
 	struct lineup_bits *bits; /* NULL: none deleted */
 	bool bits_changed; /* since the deleted-file was written */
+	/* while the state is marked, and since a row of this slot was deleted: what there was before */
+	bool staged;
+	bool bits_changed_before;
+	struct lineup_bits *bits_before;
+};
+
+/* What a state goes back to, and what others see of it, while operations are in it that are not durable. */
+struct lineup_mark {
+	uint64_t journal_rows;
+	uint64_t ops;
+	uint64_t sequence;
+	uint64_t template_next;
+	uint64_t subjects;
+	uint32_t subject_next;
+	uint32_t lists;
+	uint32_t slots;
+	uint8_t digest[LINEUP_DIGEST_BYTES];
 };
 
 struct lineup_state {
@@ -274,6 +322,16 @@ struct lineup_state {
 	uint32_t lists;
 	struct disk_list list[LINEUP_LISTS_MAX];
 	uint8_t digest[LINEUP_DIGEST_BYTES];
+	bool marked;
+	struct lineup_mark mark;
+};
+
+/* Rows that an operation deletes: slot << 32 | row, ascending, and so are their template ids. */
+struct lineup_places {
+	uint64_t *place;
+	uint64_t *id;
+	uint64_t count;
+	uint64_t max;
 };
 
 /* Reads all that the MANIFEST in @data names; takes @data. Parts of @old (may be NULL) that are the same are shared. */
@@ -283,14 +341,30 @@ void lineup_state_fini(struct lineup_state *state); /* takes a zeroed one */
 /* Takes what @manifest and @old give: parts and bits are shared with @old where the generation is the same, opened where not. */
 int lineup_state_follow(const struct lineup_files *files, const char *path, const struct lineup_manifest *manifest,
 			const struct lineup_state *old, struct lineup_state *state, struct lineup_fault *fault);
-/* Memory for an enrolment, or for a deletion of @ids, so that applying it cannot fail. */
+/* Memory for an operation of @rows new rows, so that applying it cannot fail. */
 int lineup_state_reserve(struct lineup_state *state, struct lineup_ctx *ctx, const char *path, uint64_t rows);
-void lineup_state_enrol(struct lineup_state *state, const struct lineup_journal_item *item);
-/* Finds each id's row and makes its bits own; *@rows (caller frees) holds slot << 32 | row. */
-int lineup_state_locate(struct lineup_state *state, struct lineup_ctx *ctx, const uint64_t *ids, uint64_t count, uint64_t **rows,
+int lineup_places_add(struct lineup_places *places, uint64_t place, uint64_t id);
+void lineup_places_sort(struct lineup_places *places);
+void lineup_places_fini(struct lineup_places *places); /* takes a zeroed one */
+/* Adds the row of template @id; -ENOENT without a fault's text: there is none, or it is deleted. */
+int lineup_state_locate(const struct lineup_state *state, struct lineup_ctx *ctx, uint64_t id, struct lineup_places *places,
 			struct lineup_fault *fault);
-void lineup_state_delete(struct lineup_state *state, const struct lineup_journal_item *item, const uint64_t *rows);
+/* Makes the deleted rows of their slots the state's alone, so that deleting cannot fail. */
+int lineup_state_own(struct lineup_state *state, const struct lineup_places *places);
+/* Moves the state on by an operation of any kind. @places: what it deletes, reserved and owned before. */
+void lineup_state_apply(struct lineup_state *state, const struct lineup_journal_item *item, const struct lineup_places *places);
+/* What is applied from here on can be taken back, and is not in snapshots. */
+void lineup_state_mark(struct lineup_state *state);
+void lineup_state_keep(struct lineup_state *state); /* the mark goes, what was applied stays */
+void lineup_state_undo(struct lineup_state *state); /* all goes back to the mark; cannot fail */
+/* Both as of the mark, if there is one. */
+void lineup_state_now(const struct lineup_state *state, struct lineup_gallery_state *now);
 int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot);
+/* What a shorter history of the same gallery holds, with all that it needs its own: parts and deleted rows shared, the last chunk copied. */
+int lineup_state_freeze(const struct lineup_state *state, struct lineup_state *frozen, struct lineup_fault *fault);
+/* Deleted rows of segment @i by MANIFEST alone, without the journal's; the caller puts. */
+int lineup_state_sealed(const struct lineup_files *files, const struct lineup_state *state, uint32_t i, struct lineup_bits **bits,
+			struct lineup_fault *fault);
 /* *@found: an operation with this id, in *@op. */
 int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES],
 		    struct disk_op *op, bool *found, struct lineup_fault *fault);
@@ -311,6 +385,17 @@ struct lineup_lookup {
 	struct disk_record *record; /* scratch */
 };
 
+/* Records of a journal, applied to a state whose operations they follow. */
+struct lineup_replay {
+	struct lineup_state *state;
+	struct lineup_ctx *ctx;
+	const char *path;
+	struct lineup_lookup lookup; /* of the state */
+};
+
+/* Checks and applies a record; for lineup_journal_parse, @arg: struct lineup_replay. */
+int lineup_state_replay(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault);
+
 int lineup_lookup_init(struct lineup_lookup *lookup, struct lineup_ctx *ctx, const struct lineup_state *state);
 void lineup_lookup_fini(struct lineup_lookup *lookup); /* takes a zeroed one */
 int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size,
@@ -318,10 +403,35 @@ int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *
 /* In one segment on disk. *@live only looks at @bits. */
 int lineup_lookup_segment(struct lineup_pages *pages, const struct lineup_bits *bits, struct disk_record *scratch, uint64_t hash,
 			  const char *name, size_t size, struct lineup_lookup_result *result, struct lineup_fault *fault);
+/* Adds a subject's rows that are not deleted. */
+int lineup_lookup_live(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size, struct lineup_places *places,
+		       struct lineup_fault *fault);
 /* All rows of a subject, deleted ones included, as lineup_snapshot_subject. */
 int lineup_lookup_rows(struct lineup_ctx *ctx, const struct lineup_segment *segment, const char *name, size_t size,
 		       int (*each)(void *arg, const struct lineup_segment *segment, uint64_t row, const struct disk_record *record),
 		       void *arg, struct lineup_fault *fault);
+
+/* stage.c: operations that are in the state, and not yet durable */
+
+struct lineup_stage {
+	uint8_t *data; /* frames of their records */
+	size_t size;
+	size_t size_max;
+	uint32_t operations;
+};
+
+/* Adds an operation: its record, as lineup_journal_frames takes it, and the rows that it deletes (may be NULL). On failure the others stay. */
+int lineup_stage_add(struct lineup_gallery *gallery, const struct disk_journal_record *record, const struct disk_list *lists,
+		     const void *content, const struct lineup_places *places, struct lineup_fault *fault);
+/* Makes all of them durable, or takes them back. */
+int lineup_stage_commit(struct lineup_gallery *gallery, struct lineup_fault *fault);
+void lineup_stage_undo(struct lineup_gallery *gallery);
+
+/* delete.c */
+
+/* One more operation among those that are staged; logs. Whoever calls has entered the gallery. */
+int lineup_delete_stage(struct lineup_gallery *gallery, struct lineup_lookup *lookup, const struct lineup_delete_options *options,
+			struct lineup_delete_result *result);
 
 /* gallery.c */
 
@@ -331,20 +441,32 @@ struct lineup_gallery {
 	char *path;
 	int lock; /* -1: a reader */
 	int journal; /* a writer's */
-	bool enrolling;
-	const char *refused; /* why nothing more is written; NULL */
+	bool maintained; /* LINEUP_GALLERY_MAINTAINED */
+	uint32_t record_bytes; /* of its records, always */
+	_Atomic(const char *) refused; /* why nothing more is written; NULL */
+	struct lineup_stage stage;
+	/*
+	 * The thread that writes reads .state without .mutex; it changes it with .mutex held, as others may be making a snapshot. Who writes has
+	 * .busy from lineup_gallery_enter to lineup_gallery_leave.
+	 */
 	struct lineup_state state;
-	pthread_mutex_t mutex; /* of state against lineup_gallery_snapshot, and of snapshot */
+	pthread_mutex_t mutex; /* of the state against others, and of what follows */
+	pthread_cond_t turn; /* .busy or .held has ended */
+	bool busy;
+	bool held; /* maintenance has the state, who writes waits */
+	bool maintaining;
+	uint64_t making; /* files of this generation and later ones are maintenance's; 0: none is */
+	uint64_t generation_next; /* that no file of this process has; less than MANIFEST's: that one counts */
 	struct lineup_snapshot *snapshot; /* of the state; NULL: to be made */
 };
 
 /* Logs "gallery PATH: " and the fault. */
 int lineup_gallery_fail(const struct lineup_gallery *gallery, int err, const struct lineup_fault *fault);
-/* 0, or logs why @gallery cannot be written to now. */
-int lineup_gallery_writable(struct lineup_gallery *gallery);
-/* Makes one record durable. The caller applies it. */
-int lineup_gallery_append(struct lineup_gallery *gallery, const struct disk_journal_record *record, const struct disk_list *lists,
-			  const void *content, size_t content_bytes, struct lineup_fault *fault);
+/* Begins a change; 0, or logs why @gallery cannot be written to now. */
+int lineup_gallery_enter(struct lineup_gallery *gallery);
+void lineup_gallery_leave(struct lineup_gallery *gallery);
+/* Writes frames of one batch at the end of the journal and syncs them. */
+int lineup_gallery_append(struct lineup_gallery *gallery, const void *frames, size_t size, struct lineup_fault *fault);
 void lineup_gallery_changed(struct lineup_gallery *gallery); /* with the mutex held: the snapshot is old */
 /* Reads the state that is committed now, as a reader does. */
 int lineup_gallery_load(const struct lineup_files *files, const char *path, const struct lineup_state *old,
@@ -354,6 +476,9 @@ int lineup_gallery_load(const struct lineup_files *files, const char *path, cons
 
 struct lineup_change {
 	struct lineup_gallery *gallery;
+	const struct lineup_state *state; /* what there is */
+	struct lineup_files files; /* the gallery's; with a pace if it is made beside the writer */
+	uint64_t unsynced; /* bytes of the segment being written */
 	struct lineup_manifest manifest; /* the new one */
 	char (*made)[LINEUP_GALLERY_NAME_BYTES]; /* files to remove if it fails */
 	uint32_t mades;
@@ -365,20 +490,41 @@ struct lineup_change {
 	uint64_t rows_dropped;
 };
 
+/* Of the gallery's state, or of another one that stays as it is until the end. */
 int lineup_change_begin(struct lineup_change *change, struct lineup_gallery *gallery, struct lineup_fault *fault);
+int lineup_change_from(struct lineup_change *change, struct lineup_gallery *gallery, const struct lineup_state *state,
+		       struct lineup_fault *fault);
 uint32_t lineup_change_generation(struct lineup_change *change);
 int lineup_change_made(struct lineup_change *change, const char *name, struct lineup_fault *fault);
 int lineup_change_segment(struct lineup_change *change, const struct disk_manifest_segment *entry, struct lineup_fault *fault);
-/* Puts the journal, and small segments before it, into a new segment; a new journal; what is deleted in other segments. */
+/* Slots [first, end), and the journal's operations if they reach its rows, as one new segment; none if there is nothing to keep. */
+int lineup_change_rewrite(struct lineup_change *change, uint32_t first, uint32_t end, bool journal, struct lineup_fault *fault);
+/* A deleted-file for the segment of @entry, which then names it. */
+int lineup_change_deleted(struct lineup_change *change, const struct lineup_bits *bits, struct disk_manifest_segment *entry,
+			  struct lineup_fault *fault);
+/* Puts the journal, and small segments before it, into a new segment; what is deleted in other segments, into new files. */
 int lineup_change_seal(struct lineup_change *change, struct lineup_fault *fault);
 /* As seal, and rewrites every segment that has deleted rows or is small. */
 int lineup_change_compact(struct lineup_change *change, struct lineup_fault *fault);
+/* A new journal, open, and the state after the change; both the caller's, also on failure. */
+int lineup_change_prepare(struct lineup_change *change, struct lineup_state *state, int *journal, struct lineup_fault *fault);
+int lineup_change_replace(struct lineup_change *change, struct lineup_fault *fault); /* the MANIFEST */
 /* Makes it so. Old files are wiped; *@held of them are still read. */
 int lineup_change_commit(struct lineup_change *change, uint32_t *held, struct lineup_fault *fault);
 void lineup_change_fini(struct lineup_change *change); /* removes what was made if it was not committed; takes a zeroed one */
 /* Seals if the journal has grown long; a failure is a warning. */
 void lineup_gallery_seal(struct lineup_gallery *gallery);
-/* Wipes files that MANIFEST does not name. */
+/* @state and the file @journal become the gallery's, in place of those it has. */
+void lineup_gallery_install(struct lineup_gallery *gallery, struct lineup_state *state, int journal);
+/* What a sweep leaves alone. */
+struct lineup_kept {
+	const struct lineup_manifest *manifest; /* what it names */
+	uint64_t below; /* files of this generation or a later one */
+	bool beside; /* the writer, who may have a MANIFEST.new */
+};
+
+int lineup_gallery_sweep_but(const struct lineup_files *files, struct lineup_kept *kept, uint32_t *held, struct lineup_fault *fault);
+/* Wipes files that MANIFEST does not name, but those that maintenance is making. */
 int lineup_gallery_sweep(struct lineup_gallery *gallery, uint32_t *held, struct lineup_fault *fault);
 
 #endif

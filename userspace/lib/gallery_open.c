@@ -16,6 +16,7 @@ enum { HOLDER_BYTES = 256 };
 
 static struct lineup_gallery *gallery_new(struct lineup_ctx *ctx, const char *path)
 {
+	pthread_condattr_t monotonic;
 	struct lineup_gallery *g;
 
 	if (sodium_init() < 0)
@@ -32,6 +33,10 @@ static struct lineup_gallery *gallery_new(struct lineup_ctx *ctx, const char *pa
 		return NULL;
 	}
 	pthread_mutex_init(&g->mutex, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&g->turn, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	return g;
 }
 
@@ -48,6 +53,8 @@ void lineup_gallery_close(struct lineup_gallery *g)
 	lineup_files_close(&g->files, g->lock);
 	lineup_files_close(&g->files, g->files.dir);
 	pthread_mutex_destroy(&g->mutex);
+	pthread_cond_destroy(&g->turn);
+	free(g->stage.data);
 	free(g->path);
 	free(g);
 }
@@ -105,9 +112,9 @@ static int take_lock(struct lineup_gallery *g, struct lineup_fault *fault)
  * A writer that was killed before its sync, or whose sync failed, left a record that perhaps only memory holds, and that no later
  * sync would bring to the disk. From here on it counts: so it is written again. What came before it was synced before it was begun.
  */
-static int rewrite_last(struct lineup_gallery *g, const char *name, struct lineup_fault *fault)
+static int rewrite_last(const struct lineup_gallery *g, int fd, const struct lineup_journal_end *end, const char *name,
+			struct lineup_fault *fault)
 {
-	const struct lineup_journal_end *end = &g->state.journal;
 	size_t size = (end->frames - end->last) * LINEUP_FRAME_BYTES;
 	uint64_t offset = end->last * LINEUP_FRAME_BYTES;
 	uint8_t *frames;
@@ -118,33 +125,33 @@ static int rewrite_last(struct lineup_gallery *g, const char *name, struct lineu
 	frames = malloc(size);
 	if (!frames)
 		return lineup_fault_set(fault, -ENOMEM, "%s: no memory", name);
-	err = lineup_io_read(g->ctx, g->journal, frames, size, offset);
+	err = lineup_io_read(g->ctx, fd, frames, size, offset);
 	if (!err)
-		err = lineup_io_write(g->ctx, g->journal, frames, size, offset);
+		err = lineup_io_write(g->ctx, fd, frames, size, offset);
 	free(frames);
 	return err ? lineup_fault_io(fault, err, name, "write its last record again") : 0;
 }
 
-/* Opens the journal for appending and cuts off what an unfinished operation left. */
-static int open_journal(struct lineup_gallery *g, struct lineup_fault *fault)
+/* Opens the journal of @state for appending and cuts off what an unfinished operation left. *@journal is the caller's to close, also on failure. */
+static int open_journal(const struct lineup_gallery *g, const struct lineup_state *state, int *journal, struct lineup_fault *fault)
 {
-	const struct lineup_journal_end *end = &g->state.journal;
+	const struct lineup_journal_end *end = &state->journal;
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	int err;
 
-	lineup_files_name(name, "journal", g->state.manifest.head.journal);
-	err = lineup_files_open(&g->files, name, O_RDWR, &g->journal, fault);
+	lineup_files_name(name, "journal", state->manifest.head.journal);
+	err = lineup_files_open(&g->files, name, O_RDWR, journal, fault);
 	if (!err)
-		err = rewrite_last(g, name, fault);
+		err = rewrite_last(g, *journal, end, name, fault);
 	if (err)
 		return err;
 	if (end->torn) {
 		lineup_warn(g->ctx, "gallery %s: %s: byte %llu: an operation that was never acknowledged is cut off", g->path, name,
 			    (unsigned long long)end->frames * LINEUP_FRAME_BYTES);
-		err = g->ctx->io->ftruncate(g->ctx->io_arg, g->journal, (off_t)(end->frames * LINEUP_FRAME_BYTES));
+		err = g->ctx->io->ftruncate(g->ctx->io_arg, *journal, (off_t)(end->frames * LINEUP_FRAME_BYTES));
 	}
 	if (!err)
-		err = g->ctx->io->fdatasync(g->ctx->io_arg, g->journal);
+		err = g->ctx->io->fdatasync(g->ctx->io_arg, *journal);
 	return err ? lineup_fault_io(fault, err, name, "cut off the end") : 0;
 }
 
@@ -163,10 +170,36 @@ static int sync_parent(struct lineup_gallery *g, struct lineup_fault *fault)
 	return err ? lineup_fault_io(fault, err, "parent directory", "sync") : 0;
 }
 
+/* What the files say, made durable before it is built on. @old (may be NULL): a state whose parts are shared. */
+static int load_for_writing(struct lineup_gallery *g, const struct lineup_state *old, struct lineup_state *state, int *journal,
+			    struct lineup_fault *fault)
+{
+	void *data = NULL;
+	size_t size = 0;
+	/* A MANIFEST that a power cut could take back may not be built on: what the one before it names is about to be wiped. */
+	int err = lineup_files_sync(&g->files, fault);
+
+	if (!err)
+		err = lineup_manifest_read(&g->files, &data, &size, fault);
+	if (!err)
+		err = lineup_state_load(&g->files, g->path, data, size, old, state, fault);
+	/* Its creator may have been killed before the directory's own name was safe. */
+	if (!err && state->manifest.head.revision == 1 && sync_parent(g, fault) == -EIO)
+		err = -EIO;
+	return err ? err : open_journal(g, state, journal, fault);
+}
+
+static void sweep(struct lineup_gallery *g)
+{
+	struct lineup_fault fault;
+	uint32_t held = 0;
+
+	if (lineup_gallery_sweep(g, &held, &fault))
+		lineup_warn(g->ctx, "gallery %s: old files stay: %s", g->path, fault.text);
+}
+
 static int open_for_writing(struct lineup_gallery *g, struct lineup_fault *fault)
 {
-	struct lineup_fault swept;
-	uint32_t held = 0;
 	void *data = NULL;
 	size_t size = 0;
 	int err = lineup_manifest_read(&g->files, &data, &size, fault);
@@ -177,20 +210,63 @@ static int open_for_writing(struct lineup_gallery *g, struct lineup_fault *fault
 	free(data);
 	if (!err)
 		err = take_lock(g, fault);
-	/* Nor may a MANIFEST that a power cut could take back be built on: what the one before it names is about to be wiped. */
 	if (!err)
-		err = lineup_files_sync(&g->files, fault);
+		err = load_for_writing(g, NULL, &g->state, &g->journal, fault);
 	if (!err)
-		err = lineup_manifest_read(&g->files, &data, &size, fault);
+		sweep(g);
+	return err;
+}
+
+/* Nothing that was acknowledged may be missing from what was read. */
+static int check_recovered(const struct lineup_gallery *g, const struct lineup_state *state, struct lineup_fault *fault)
+{
+	const struct lineup_state *old = &g->state;
+
+	if (state->sequence > old->sequence || (state->sequence == old->sequence && !memcmp(state->digest, old->digest, sizeof(old->digest))))
+		return 0;
+	return lineup_fault_set(fault, -EBADMSG, "its files hold other operations than those that were committed, the newest of them %llu",
+				(unsigned long long)old->sequence);
+}
+
+/* As lineup_gallery_enter, but for a gallery that refuses changes. */
+static int enter_refused(struct lineup_gallery *g)
+{
+	bool busy;
+
+	pthread_mutex_lock(&g->mutex);
+	busy = g->busy || g->maintaining;
+	if (!busy)
+		g->busy = true;
+	pthread_mutex_unlock(&g->mutex);
+	return busy ? lineup_fail(g->ctx, -EBUSY, "gallery %s: an enrolment, a group or a maintenance is under way", g->path) : 0;
+}
+
+int lineup_gallery_recover(struct lineup_gallery *g)
+{
+	struct lineup_state state = { 0 };
+	struct lineup_fault fault;
+	int journal = -1, err;
+
+	if (g->lock < 0)
+		return lineup_fail(g->ctx, -EBADF, "gallery %s: is open for reading only", g->path);
+	if (!g->refused)
+		return 0;
+	err = enter_refused(g);
+	if (err)
+		return err;
+	err = load_for_writing(g, &g->state, &state, &journal, &fault);
 	if (!err)
-		err = lineup_state_load(&g->files, g->path, data, size, NULL, &g->state, fault);
-	/* Its creator may have been killed before the directory's own name was safe. */
-	if (!err && g->state.manifest.head.revision == 1 && sync_parent(g, fault) == -EIO)
-		err = -EIO;
-	if (!err)
-		err = open_journal(g, fault);
-	if (!err && lineup_gallery_sweep(g, &held, &swept))
-		lineup_warn(g->ctx, "gallery %s: old files stay: %s", g->path, swept.text);
+		err = check_recovered(g, &state, &fault);
+	if (err) {
+		lineup_state_fini(&state);
+		lineup_files_close(&g->files, journal);
+		lineup_gallery_fail(g, err, &fault);
+	} else {
+		lineup_gallery_install(g, &state, journal); /* owns both from here */
+		g->refused = NULL;
+		sweep(g);
+	}
+	lineup_gallery_leave(g);
 	return err;
 }
 
@@ -204,11 +280,14 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 
 	if (err)
 		return err;
-	if (opt.flags & ~(uint32_t)LINEUP_GALLERY_WRITE)
+	if (opt.flags & ~(uint32_t)(LINEUP_GALLERY_WRITE | LINEUP_GALLERY_MAINTAINED))
 		return lineup_fail(ctx, -EINVAL, "lineup_gallery_options: unknown flags 0x%x", opt.flags);
+	if (opt.flags == LINEUP_GALLERY_MAINTAINED)
+		return lineup_fail(ctx, -EINVAL, "lineup_gallery_options: MAINTAINED is for writing");
 	g = gallery_new(ctx, path);
 	if (!g)
 		return lineup_fail(ctx, -ENOMEM, "gallery %s: no memory", path);
+	g->maintained = opt.flags & LINEUP_GALLERY_MAINTAINED;
 	err = open_directory(g, &fault);
 	if (!err)
 		err = opt.flags & LINEUP_GALLERY_WRITE ? open_for_writing(g, &fault)
@@ -216,6 +295,7 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 	if (!err && opt.model && strncmp(opt.model, g->state.manifest.head.model, LINEUP_MODEL_BYTES_MAX))
 		err = lineup_fault_set(&fault, -EMEDIUMTYPE, "holds templates of the model \"%.64s\", not of \"%.64s\"",
 				       g->state.manifest.head.model, opt.model);
+	g->record_bytes = g->state.shape.record_bytes;
 	if (!err && !(opt.flags & LINEUP_GALLERY_WRITE) && lineup_state_snapshot(&g->state, ctx, &g->snapshot))
 		err = lineup_fault_set(&fault, -ENOMEM, "no memory for a snapshot");
 	if (err) {
@@ -334,8 +414,9 @@ int lineup_gallery_create(struct lineup_ctx *ctx, const char *path, const struct
 		err = lineup_manifest_read(&g->files, &data, &size, &fault);
 	if (!err)
 		err = lineup_state_load(&g->files, path, data, size, NULL, &g->state, &fault);
+	g->record_bytes = g->state.shape.record_bytes;
 	if (!err)
-		err = open_journal(g, &fault);
+		err = open_journal(g, &g->state, &g->journal, &fault);
 	if (err) {
 		lineup_gallery_fail(g, err, &fault);
 		if (ours)

@@ -82,6 +82,8 @@ void lineup_warn_once(struct lineup_ctx *ctx, enum lineup_once what, const char 
  */
 void lineup_errors_begin(bool demote);
 uint32_t lineup_errors_end(void);
+/* What the calling thread's last lineup_fail said. Valid until its next. */
+const char *lineup_errors_text(void);
 /*
  * Copies a caller's option struct of @user->size bytes (its first field) into @options of @size bytes, zero-filled; NULL @user gives
  * zeros. -EINVAL: size smaller than 4; -E2BIG: unknown bytes that are not zero. Logs.

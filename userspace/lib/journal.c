@@ -17,8 +17,9 @@ static uint32_t frame_crc(const struct disk_frame *frame, uint32_t generation, u
 }
 
 struct reader {
-	const uint8_t *data;
+	const uint8_t *data; /* from frame @first on */
 	size_t size;
+	uint64_t first;
 	uint32_t generation;
 	uint64_t position; /* of the next frame */
 	struct lineup_fault *fault;
@@ -35,9 +36,9 @@ static int bad(const struct reader *r, uint64_t frame, const char *why)
 static enum frame_state frame_at(const struct reader *r, uint64_t position, struct disk_frame *frame, const char **why)
 {
 	/* A frame that the end of the file cuts short was never acknowledged. */
-	if (position >= r->size / sizeof(*frame))
+	if (position - r->first >= r->size / sizeof(*frame))
 		return FRAME_MISSING;
-	memcpy(frame, r->data + position * sizeof(*frame), sizeof(*frame));
+	memcpy(frame, r->data + (position - r->first) * sizeof(*frame), sizeof(*frame));
 	if (lineup_files_zero(frame, sizeof(*frame)))
 		return FRAME_MISSING;
 	if (frame->crc != frame_crc(frame, r->generation, position))
@@ -114,7 +115,8 @@ static int collect(struct reader *r, uint8_t **data, size_t *size, uint32_t *bat
 	for (uint64_t i = 0; i < count; i++) {
 		size_t left = end - i * PAYLOAD_BYTES;
 
-		memcpy(p + i * PAYLOAD_BYTES, r->data + (r->position + i) * sizeof(frame) + offsetof(struct disk_frame, payload),
+		memcpy(p + i * PAYLOAD_BYTES,
+		       r->data + (r->position - r->first + i) * sizeof(frame) + offsetof(struct disk_frame, payload),
 		       left < PAYLOAD_BYTES ? left : PAYLOAD_BYTES);
 	}
 	r->position += count;
@@ -148,9 +150,9 @@ static int check_tail(struct reader *r, uint32_t batch, bool *torn)
 static const char *record_fault(const struct disk_journal_record *record, size_t size, uint64_t sequence, uint32_t record_bytes)
 {
 	const struct disk_op *op = &record->op;
-	uint64_t each = op->kind == LINEUP_OP_ENROL ? record_bytes : sizeof(uint64_t), rest;
+	uint64_t each = op->kind == LINEUP_OP_DELETE ? sizeof(uint64_t) : record_bytes, rest;
 
-	if (op->kind != LINEUP_OP_ENROL && op->kind != LINEUP_OP_DELETE)
+	if (op->kind != LINEUP_OP_ENROL && op->kind != LINEUP_OP_DELETE && op->kind != LINEUP_OP_REPLACE)
 		return "the operation is of an unknown kind";
 	if (op->zero)
 		return "unused bytes of the operation are not zero";
@@ -218,6 +220,43 @@ int lineup_journal_parse(const void *data, size_t size, const struct disk_manife
 	return 0;
 }
 
+int lineup_journal_part(const void *data, size_t size, uint64_t first, const struct disk_manifest *manifest, uint64_t sequence,
+			uint32_t record_bytes,
+			int (*each)(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault), void *arg,
+			uint64_t *next, struct lineup_fault *fault)
+{
+	struct reader r = {
+		.data = data, .size = size, .first = first, .generation = manifest->journal, .position = first, .fault = fault
+	};
+	int err = 0;
+
+	for (*next = first; !err && r.position < first + size / sizeof(struct disk_frame); *next = r.position) {
+		struct lineup_journal_item item = { .frame = r.position };
+		uint8_t *record = NULL;
+		size_t bytes = 0;
+		uint32_t batch;
+		const char *why = NULL;
+
+		err = collect(&r, &record, &bytes, &batch);
+		if (err || !record)
+			break;
+		if (bytes < sizeof(*item.record))
+			why = "the record ends in its header";
+		else
+			why = record_fault((const void *)record, bytes, ++sequence, record_bytes);
+		if (why) {
+			err = bad(&r, item.frame, why);
+		} else {
+			item.record = (const void *)record;
+			item.lists = (const void *)(item.record + 1);
+			item.content = item.lists + item.record->lists_new;
+			err = each(arg, &item, fault);
+		}
+		free(record);
+	}
+	return err;
+}
+
 /* Copies the next bytes of a record that lies in pieces. */
 struct piece {
 	const void *data;
@@ -239,17 +278,26 @@ static void take(struct piece *pieces, size_t count, uint8_t *out, size_t size)
 	}
 }
 
-int lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
-			  size_t content_bytes, uint32_t generation, uint64_t frame, uint32_t batch, void **data, size_t *size)
+static uint64_t frame_count(const struct disk_journal_record *record)
 {
-	struct piece pieces[] = { { record, sizeof(*record) },
-				  { lists, record->lists_new * sizeof(*lists) },
-				  { content, content_bytes } };
-	uint64_t count = (record->bytes + PAYLOAD_BYTES - 1) / PAYLOAD_BYTES;
-	struct disk_frame *frames = calloc(count, sizeof(*frames));
+	return (record->bytes + PAYLOAD_BYTES - 1) / PAYLOAD_BYTES;
+}
 
-	if (!frames)
-		return -ENOMEM;
+size_t lineup_journal_bytes(const struct disk_journal_record *record)
+{
+	return frame_count(record) * sizeof(struct disk_frame);
+}
+
+void lineup_journal_frames(const struct disk_journal_record *record, const struct disk_list *lists, const void *content,
+			   uint32_t generation, uint64_t frame, uint32_t batch, void *data)
+{
+	size_t lists_bytes = record->lists_new * sizeof(*lists);
+	struct piece pieces[] = { { record, sizeof(*record) },
+				  { lists, lists_bytes },
+				  { content, record->bytes - sizeof(*record) - lists_bytes } };
+	uint64_t count = frame_count(record);
+	struct disk_frame *frames = data;
+
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t left = record->bytes - i * PAYLOAD_BYTES;
 
@@ -259,9 +307,6 @@ int lineup_journal_frames(const struct disk_journal_record *record, const struct
 		take(pieces, ARRAY_SIZE(pieces), frames[i].payload, frames[i].used);
 		frames[i].crc = frame_crc(&frames[i], generation, frame + i);
 	}
-	*data = frames;
-	*size = count * sizeof(*frames);
-	return 0;
 }
 
 int lineup_journal_create(const struct lineup_files *files, const struct disk_manifest *manifest, uint32_t generation,

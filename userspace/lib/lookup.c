@@ -126,6 +126,113 @@ int lineup_lookup_name(struct lineup_lookup *lookup, uint64_t hash, const char *
 	return err;
 }
 
+int lineup_places_add(struct lineup_places *places, uint64_t place, uint64_t id)
+{
+	if (places->count == places->max) {
+		uint64_t more = places->max ? places->max * 2 : 16;
+		void *p = reallocarray(places->place, more, sizeof(*places->place));
+
+		if (!p)
+			return -ENOMEM;
+		places->place = p;
+		p = reallocarray(places->id, more, sizeof(*places->id));
+		if (!p)
+			return -ENOMEM;
+		places->id = p;
+		places->max = more;
+	}
+	places->place[places->count] = place;
+	places->id[places->count++] = id;
+	return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Slots, and rows in them, ascend in template ids: each sorted alone, places and ids still belong together. */
+void lineup_places_sort(struct lineup_places *places)
+{
+	uint64_t kept = 0;
+
+	if (places->count < 2)
+		return;
+	qsort(places->place, places->count, sizeof(*places->place), compare_numbers);
+	qsort(places->id, places->count, sizeof(*places->id), compare_numbers);
+	for (uint64_t i = 0; i < places->count; i++) {
+		if (i && places->place[i] == places->place[i - 1])
+			continue;
+		places->place[kept] = places->place[i];
+		places->id[kept++] = places->id[i];
+	}
+	places->count = kept;
+}
+
+void lineup_places_fini(struct lineup_places *places)
+{
+	free(places->place);
+	free(places->id);
+	memset(places, 0, sizeof(*places));
+}
+
+static int live_in_memory(const struct lineup_state *state, uint64_t hash, const char *name, size_t size, struct lineup_places *places)
+{
+	uint64_t cursor = 0;
+	uint32_t row;
+	int err = 0;
+
+	while (!err && lineup_table_next(&state->name_table, hash, &cursor, &row)) {
+		uint64_t at = state->manifest.head.segments + row / LINEUP_GALLERY_CHUNK_ROWS, in = row % LINEUP_GALLERY_CHUNK_ROWS;
+		const struct lineup_slot *slot = &state->slot[at];
+		const struct disk_record *record =
+			(const void *)(slot->part->segment.records + in * state->shape.record_bytes);
+
+		if (names(record, name, size) && !is_deleted(slot->bits, in))
+			err = lineup_places_add(places, at << 32 | in, record->template_id);
+	}
+	return err;
+}
+
+static int live_in_segment(struct lineup_lookup *lookup, uint64_t at, uint64_t hash, const char *name, size_t size,
+			   struct lineup_places *places, struct lineup_fault *fault)
+{
+	struct lineup_pages *pages = &lookup->pages[at];
+	const struct lineup_bits *bits = lookup->state->slot[at].bits;
+	struct disk_index_entry entry;
+	uint64_t position = 0;
+	bool more = false;
+	int err = lineup_pages_seek(pages, &hash, &position, fault);
+
+	for (; !err; position++) {
+		err = entry_at(pages, position, hash, &entry, &more, fault);
+		if (err || !more)
+			break;
+		if (is_deleted(bits, entry.row))
+			continue;
+		err = lineup_segment_records(pages->ctx, pages->segment, entry.row, 1, lookup->record, fault);
+		if (!err && names(lookup->record, name, size) &&
+		    lineup_places_add(places, at << 32 | entry.row, lookup->record->template_id))
+			err = lineup_fault_set(fault, -ENOMEM, "no memory to look up a subject");
+	}
+	return err;
+}
+
+int lineup_lookup_live(struct lineup_lookup *lookup, uint64_t hash, const char *name, size_t size, struct lineup_places *places,
+		       struct lineup_fault *fault)
+{
+	const struct lineup_state *state = lookup->state;
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < state->manifest.head.segments; i++)
+		err = live_in_segment(lookup, i, hash, name, size, places, fault);
+	if (!err && live_in_memory(state, hash, name, size, places))
+		err = lineup_fault_set(fault, -ENOMEM, "no memory to look up a subject");
+	return err;
+}
+
 typedef int each_fn(void *arg, const struct lineup_segment *segment, uint64_t row, const struct disk_record *record);
 
 static int rows_in_memory(const struct lineup_segment *segment, const char *name, size_t size, each_fn *each, void *arg)

@@ -213,6 +213,12 @@ void lineup_probe_set_erase(struct lineup_probe_set *set)
 	set->count = set->tiles = 0;
 }
 
+void lineup_probe_bounds(float resid, double norm_max_template, double *c0, double *c1)
+{
+	*c0 = (double)resid * norm_max_template + LINEUP_BOUND_MARGIN;
+	*c1 = (double)resid + LINEUP_NORM_MAX_FLOAT32;
+}
+
 static void pack(struct lineup_probe_set *set, uint32_t probe, double norm_max_template)
 {
 	uint32_t tile = probe / LINEUP_PROBE_TILE, lane = probe % LINEUP_PROBE_TILE;
@@ -226,8 +232,7 @@ static void pack(struct lineup_probe_set *set, uint32_t probe, double norm_max_t
 	for (uint32_t i = 0; i < set->dim; i++)
 		sum += codes[i];
 	set->code_sum[probe] = sum;
-	set->c0[probe] = (double)resid * norm_max_template + LINEUP_BOUND_MARGIN;
-	set->c1[probe] = (double)resid + LINEUP_NORM_MAX_FLOAT32;
+	lineup_probe_bounds(resid, norm_max_template, &set->c0[probe], &set->c1[probe]);
 	explicit_bzero(codes, set->dim);
 }
 

@@ -45,6 +45,9 @@ void lineup_probe_quantise(const float *v, uint32_t dim, int8_t *codes, float *s
 #define LINEUP_NORM_MAX_FLOAT16 (1.0 + 1e-3)
 #define LINEUP_BOUND_MARGIN 1e-6
 
+/* c0 and c1 of a probe that lost @resid, for templates of norms up to @norm_max_template (T). */
+void lineup_probe_bounds(float resid, double norm_max_template, double *c0, double *c1);
+
 /* Probes as the backends read them. Tiles of 8: codes[tile][group][8][4], group = 4 consecutive components. */
 enum { LINEUP_PROBE_TILE = 8 };
 

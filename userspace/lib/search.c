@@ -148,17 +148,21 @@ static int load(struct lineup_searcher *s)
 	return err;
 }
 
-int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *user, struct lineup_searcher **searcher)
+int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *setup, struct lineup_searcher **searcher)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
+
+	return snapshot ? lineup_searcher_create_over(snapshot, setup, 0, searcher) : -ENOMEM;
+}
+
+int lineup_searcher_create_over(struct lineup_snapshot *snapshot, const struct lineup_search_setup *user, uint32_t k_more,
+				struct lineup_searcher **searcher)
+{
+	struct lineup_ctx *ctx = snapshot->ctx;
 	struct lineup_search_setup setup;
 	struct lineup_searcher *s = NULL;
-	struct lineup_ctx *ctx;
 	int err;
 
-	if (!snapshot)
-		return -ENOMEM;
-	ctx = snapshot->ctx;
 	err = lineup_options_copy(ctx, "lineup_search_setup", &setup, sizeof(setup), user);
 	if (!err)
 		err = check_setup(ctx, &setup);
@@ -175,6 +179,7 @@ int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_s
 	s->threads = setup.threads;
 	s->residency = setup.residency;
 	s->k_max = setup.k_max;
+	s->k_more_max = k_more;
 	s->memory_max = setup.memory_max;
 	s->progress = setup.progress;
 	s->progress_arg = setup.progress_arg;
@@ -218,20 +223,18 @@ void lineup_searcher_destroy(struct lineup_searcher *s)
 	free(s);
 }
 
-static int check_options(struct lineup_searcher *s, const struct lineup_search_options *options)
+int lineup_search_check(struct lineup_ctx *ctx, const struct lineup_search_options *options, uint32_t k_max, uint32_t lists)
 {
-	struct lineup_ctx *ctx = s->ctx;
-
-	if (!options->k || options->k > s->k_max)
-		return lineup_fail(ctx, -EINVAL, "search: k is %u: it must be 1 to %u", options->k, s->k_max);
+	if (!options->k || options->k > k_max)
+		return lineup_fail(ctx, -EINVAL, "search: k is %u: it must be 1 to %u", options->k, k_max);
 	if (options->per != LINEUP_PER_SUBJECT && options->per != LINEUP_PER_TEMPLATE)
 		return lineup_fail(ctx, -EINVAL, "search: per %d is not known", (int)options->per);
 	if (options->flags & ~(uint32_t)LINEUP_SEARCH_THRESHOLD || options->reserved)
 		return lineup_fail(ctx, -EINVAL, "search: unknown flags or a reserved field is set");
 	if ((options->flags & LINEUP_SEARCH_THRESHOLD) && isnan(options->threshold))
 		return lineup_fail(ctx, -EINVAL, "search: the threshold is not a number");
-	if (s->snapshot->lists < LINEUP_LISTS_MAX && options->lists >> s->snapshot->lists)
-		return lineup_fail(ctx, -EINVAL, "search: the list mask names lists past the gallery's %u", s->snapshot->lists);
+	if (lists < LINEUP_LISTS_MAX && options->lists >> lists)
+		return lineup_fail(ctx, -EINVAL, "search: the list mask names lists past the gallery's %u", lists);
 	return 0;
 }
 
@@ -350,7 +353,7 @@ int lineup_search(struct lineup_searcher *s, const struct lineup_matrix *probes,
 
 	err = lineup_options_copy(s->ctx, "lineup_search_options", &options, sizeof(options), user);
 	if (!err)
-		err = check_options(s, &options);
+		err = lineup_search_check(s->ctx, &options, s->k_max, s->snapshot->lists);
 	if (!err)
 		err = lineup_probe_check(s->ctx, probes, s->snapshot->dim);
 	if (err)

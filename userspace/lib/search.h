@@ -64,11 +64,17 @@ struct lineup_searcher {
 	bool load_refused;               /* AUTO: it did not fit */
 	uint64_t passes_done;
 	struct lineup_gpus *gpus;        /* NULL: the CPU scans */
+	/*
+	 * What was deleted since the snapshot, [segment_count] bitmaps or NULL each; NULL: nothing. Devices do not know of it: each such row may take a place
+	 * among the k best that a device goes by, so it is asked for k_more more.
+	 */
+	const uint8_t *const *deleted;
+	uint32_t k_more, k_more_max;
 	atomic_bool gpus_lost;           /* in this pass */
 	/* The pass that runs. */
 	const struct lineup_search_options *options;
 	int64_t now;
-	struct lineup_candidate *candidates; /* [batch][options->k] the caller's */
+	struct lineup_candidate *candidates; /* [batch][options->k] the caller's; NULL: the selections' .exact are what is wanted */
 	uint32_t *counts;                /* [batch] the caller's */
 	uint32_t batch;                  /* probes in it */
 	uint64_t progress_total;
@@ -78,11 +84,21 @@ struct lineup_searcher {
 	atomic_int error;                /* the first failure: all stop */
 };
 
+/* search.c */
+
+/* As lineup_searcher_create; takes the reference of @snapshot, on failure too. */
+int lineup_searcher_create_over(struct lineup_snapshot *snapshot, const struct lineup_search_setup *setup, uint32_t k_more_max,
+				struct lineup_searcher **searcher);
+/* Whether a gallery of @lists lists can be searched so: -EINVAL, logged. */
+int lineup_search_check(struct lineup_ctx *ctx, const struct lineup_search_options *options, uint32_t k_max, uint32_t lists);
+
 /* search_load.c */
 
 /* Brings every segment on disk into memory, verified. -EBADMSG, -EIO (logged), -ECANCELED; -ENOMEM (silent): it does not fit, or cannot be had. */
 int lineup_searcher_load(struct lineup_searcher *searcher);
 uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher);
+/* What a gallery may take where nobody set a limit: 80 % of what the kernel calls available; 0 where it does not say. */
+uint64_t lineup_search_memory(void);
 /* Whether a load would keep within memory_max. */
 bool lineup_searcher_fits(const struct lineup_searcher *searcher);
 void lineup_searcher_unload(struct lineup_searcher *searcher);
@@ -109,11 +125,37 @@ int lineup_searcher_pass(struct lineup_searcher *searcher, double *seconds_scan,
 /* A row that a GPU found, as lineup_gpus_pass.survivor says: decides in float64, keeps what may still be in the result. */
 int lineup_worker_survivor(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, int32_t acc, float scale, float resid,
 			   double *floor);
-/* The record of @entry: in memory, or read into the worker's scratch. Valid until the worker's next. */
-int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record);
 void lineup_searcher_fail(struct lineup_searcher *searcher, int err);
 bool lineup_searcher_failed(struct lineup_searcher *searcher);
 /* Adds @bytes of progress; the calling thread's worker (index 0) tells the caller. */
 void lineup_worker_progress(struct lineup_worker *worker, uint64_t bytes);
+
+/* search_rerank.c */
+
+/* What deciding about one probe's rows needs. */
+struct lineup_rerank {
+	struct lineup_ctx *ctx;
+	const struct lineup_snapshot *snapshot; /* whose segments the entries name */
+	const struct lineup_score *score;
+	struct disk_record *record;  /* scratch of a record's size */
+	float *vector;               /* scratch, [dim] */
+	const float *probe;          /* [dim] as stored */
+};
+
+/* The record of @entry: in memory, or read into the scratch. Valid until the next. */
+int lineup_rerank_record(const struct lineup_rerank *rerank, const struct lineup_entry *entry, const struct disk_record **record);
+/* lineup_select_rerank by the records. */
+int lineup_rerank_select(struct lineup_rerank *rerank, struct lineup_select *select);
+/* After the last re-ranking: the probe's candidates, best first, with their names; @row has room for k. */
+int lineup_rerank_deliver(struct lineup_rerank *rerank, struct lineup_select *select, struct lineup_candidate *row, uint32_t *count);
+/* The largest float not above @floor: a scan that tests against it lets everything through that the floor does. */
+float lineup_scan_threshold(double floor);
+
+/* Between what bounds the score of a row lies, by the certificate of probe.h. */
+struct lineup_interval {
+	double low, high;
+};
+
+struct lineup_interval lineup_score_interval(const struct lineup_probe_set *probes, uint32_t probe, int32_t acc, float scale, float resid);
 
 #endif

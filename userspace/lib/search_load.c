@@ -20,8 +20,7 @@ uint64_t lineup_searcher_load_bytes(const struct lineup_searcher *searcher)
 	return bytes;
 }
 
-/* 80 % of what the kernel calls available; 0 where it does not say. */
-static uint64_t memory_available(void)
+uint64_t lineup_search_memory(void)
 {
 	FILE *f = fopen("/proc/meminfo", "re");
 	unsigned long long kib = 0;
@@ -38,7 +37,7 @@ static uint64_t memory_available(void)
 
 bool lineup_searcher_fits(const struct lineup_searcher *searcher)
 {
-	return lineup_searcher_load_bytes(searcher) <= (searcher->memory_max ? searcher->memory_max : memory_available());
+	return lineup_searcher_load_bytes(searcher) <= (searcher->memory_max ? searcher->memory_max : lineup_search_memory());
 }
 
 static void load_thread(void *arg, uint32_t thread)

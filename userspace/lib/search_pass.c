@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One pass: every thread takes blocks, scans them, and puts what passes into the probes' selections; then the re-ranking.
-#include <fcntl.h>
 #include <math.h>
-#include <string.h>
 #include <time.h>
 
 #include "search.h"
@@ -36,72 +34,33 @@ void lineup_worker_progress(struct lineup_worker *worker, uint64_t bytes)
 		lineup_searcher_fail(searcher, -ECANCELED);
 }
 
-int lineup_worker_record(struct lineup_worker *worker, const struct lineup_entry *entry, const struct disk_record **record)
+static struct lineup_rerank rerank_of(struct lineup_worker *worker, uint32_t probe)
 {
 	struct lineup_searcher *searcher = worker->searcher;
-	const struct lineup_segment *segment = &searcher->snapshot->segments[entry->segment];
-	int err;
 
-	if (segment->records) {
-		*record = (const struct disk_record *)(segment->records + (uint64_t)entry->row * segment->shape.record_bytes);
-		return 0;
-	}
-	err = lineup_segment_record(searcher->ctx, segment, entry->row, worker->record);
-	if (err)
-		return err;
-	if (worker->record->template_id != entry->template_id)
-		return lineup_fail(searcher->ctx, -EBADMSG, "%s: row %u: the record is of template %llu, the block says %llu", segment->path,
-				   entry->row, (unsigned long long)worker->record->template_id, (unsigned long long)entry->template_id);
-	*record = worker->record;
-	return 0;
-}
-
-/* What a re-ranking of one probe needs to find scores. */
-struct rerank {
-	struct lineup_worker *worker;
-	const float *probe;
-};
-
-static int rerank_score(void *arg, const struct lineup_entry *entry, float *score)
-{
-	struct rerank *rerank = arg;
-	struct lineup_worker *worker = rerank->worker;
-	struct lineup_searcher *searcher = worker->searcher;
-	const struct lineup_shape *shape = &searcher->snapshot->segments[entry->segment].shape;
-	const struct disk_record *record;
-	const float *vector;
-	int err = lineup_worker_record(worker, entry, &record);
-
-	if (err)
-		return err;
-	vector = lineup_record_vector(shape, record, worker->vector);
-	*score = (float)(searcher->score->dot ? searcher->score->dot : lineup_dot)(rerank->probe, vector, shape->dim);
-	return 0;
-}
-
-/* Lets the kernel begin all these reads together; that it may not is its business. */
-static void rerank_soon(void *arg, const struct lineup_entry *entries, uint32_t count)
-{
-	struct rerank *rerank = arg;
-
-	for (uint32_t i = 0; i < count; i++) {
-		const struct lineup_segment *segment = &rerank->worker->searcher->snapshot->segments[entries[i].segment];
-
-		if (!segment->records)
-			posix_fadvise(segment->fd, (off_t)(segment->records_offset + (uint64_t)entries[i].row * segment->shape.record_bytes),
-				      segment->shape.record_bytes, POSIX_FADV_WILLNEED);
-	}
+	return (struct lineup_rerank){
+		.ctx = searcher->ctx,
+		.snapshot = searcher->snapshot,
+		.score = searcher->score,
+		.record = worker->record,
+		.vector = worker->vector,
+		.probe = searcher->probes.vectors + (size_t)probe * searcher->probes.dim,
+	};
 }
 
 static int rerank_probe(struct lineup_worker *worker, uint32_t probe)
 {
-	struct lineup_searcher *searcher = worker->searcher;
-	struct rerank rerank = {
-		.worker = worker,
-		.probe = searcher->probes.vectors + (size_t)probe * searcher->probes.dim,
-	};
+	struct lineup_rerank rerank = rerank_of(worker, probe);
 
-	return lineup_select_rerank(&searcher->selects[probe], rerank_score, rerank_soon, &rerank);
+	return lineup_rerank_select(&rerank, &worker->searcher->selects[probe]);
+}
+
+/* Deleted since the snapshot. */
+static bool gone(const struct lineup_searcher *searcher, uint32_t segment, uint64_t row)
+{
+	const uint8_t *bits = searcher->deleted ? searcher->deleted[segment] : NULL;
+
+	return bits && (bits[row / 8] >> (row % 8) & 1);
 }
 
 static bool eligible(const struct lineup_worker *worker, uint32_t row)
@@ -109,36 +68,16 @@ static bool eligible(const struct lineup_worker *worker, uint32_t row)
 	const struct lineup_searcher *searcher = worker->searcher;
 	const struct lineup_columns *c = &worker->columns;
 
-	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row))
+	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row) ||
+	    gone(searcher, worker->segment_index, worker->row_first + row))
 		return false;
 	if (c->expires[row] > 0 && c->expires[row] <= searcher->now)
 		return false;
 	return !searcher->options->lists || (c->lists[row] & searcher->options->lists);
 }
 
-/* The largest float not above @floor: a scan that tests against it lets everything through that the floor does. */
-static float scan_threshold(double floor)
-{
-	float f = (float)floor;
-
-	return f > floor ? nextafterf(f, -INFINITY) : f;
-}
-
-/* Between what bounds the score of a row lies, by the certificate of probe.h. */
-struct interval {
-	double low, high;
-};
-
-static struct interval interval_of(const struct lineup_probe_set *probes, uint32_t probe, int32_t acc, float scale, float resid)
-{
-	double estimate = (double)probes->scale[probe] * (double)scale * acc;
-	double bound = probes->c0[probe] + probes->c1[probe] * (double)resid;
-
-	return (struct interval){ estimate - bound, estimate + bound };
-}
-
 /* The selection's mutex is held. */
-static int put(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, struct interval score)
+static int put(struct lineup_worker *worker, uint32_t probe, struct lineup_entry *entry, struct lineup_interval score)
 {
 	bool full = lineup_select_put(&worker->searcher->selects[probe], entry, score.low, score.high);
 
@@ -156,7 +95,7 @@ static void hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const in
 	pthread_mutex_lock(&select->mutex);
 	for (; mask; mask &= mask - 1) {
 		uint32_t b = (uint32_t)__builtin_ctzll(mask), r = row + b;
-		struct interval score = interval_of(&searcher->probes, probe, acc[b], c->scale[r], c->resid[r]);
+		struct lineup_interval score = lineup_score_interval(&searcher->probes, probe, acc[b], c->scale[r], c->resid[r]);
 		struct lineup_entry entry;
 		int err;
 
@@ -170,7 +109,7 @@ static void hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const in
 		if (err)
 			lineup_searcher_fail(searcher, err);
 	}
-	atomic_store_explicit(&searcher->thresholds[probe], scan_threshold(select->floor), memory_order_relaxed);
+	atomic_store_explicit(&searcher->thresholds[probe], lineup_scan_threshold(select->floor), memory_order_relaxed);
 	pthread_mutex_unlock(&select->mutex);
 }
 
@@ -178,11 +117,11 @@ int lineup_worker_survivor(struct lineup_worker *worker, uint32_t probe, struct 
 			   double *floor)
 {
 	struct lineup_select *select = &worker->searcher->selects[probe];
-	struct interval score = interval_of(&worker->searcher->probes, probe, acc, scale, resid);
+	struct lineup_interval score = lineup_score_interval(&worker->searcher->probes, probe, acc, scale, resid);
 	int err = 0;
 
 	pthread_mutex_lock(&select->mutex);
-	if (!(score.high < select->floor))
+	if (!(score.high < select->floor) && !gone(worker->searcher, entry->segment, entry->row))
 		err = put(worker, probe, entry, score);
 	*floor = select->floor;
 	pthread_mutex_unlock(&select->mutex);
@@ -306,23 +245,10 @@ static void scan_thread(void *arg, uint32_t thread)
 static int deliver(struct lineup_worker *worker, uint32_t probe)
 {
 	struct lineup_searcher *searcher = worker->searcher;
-	struct lineup_topk *exact = &searcher->selects[probe].exact;
-	struct lineup_candidate *row = searcher->candidates + (size_t)probe * searcher->options->k;
+	struct lineup_rerank rerank = rerank_of(worker, probe);
 
-	lineup_topk_finish(exact);
-	for (uint32_t i = 0; i < exact->count; i++) {
-		const struct disk_record *record;
-		int err = lineup_worker_record(worker, &exact->heap[i], &record);
-
-		if (err)
-			return err;
-		row[i].template_id = exact->heap[i].template_id;
-		row[i].score = exact->heap[i].score;
-		memset(row[i].subject, 0, sizeof(row[i].subject));
-		memcpy(row[i].subject, record->name, record->name_bytes);
-	}
-	searcher->counts[probe] = exact->count;
-	return 0;
+	return lineup_rerank_deliver(&rerank, &searcher->selects[probe], searcher->candidates + (size_t)probe * searcher->options->k,
+				     &searcher->counts[probe]);
 }
 
 static void rerank_thread(void *arg, uint32_t thread)
@@ -334,7 +260,7 @@ static void rerank_thread(void *arg, uint32_t thread)
 	while ((probe = atomic_fetch_add(&searcher->select_next, 1)) < searcher->batch && !lineup_searcher_failed(searcher)) {
 		int err = rerank_probe(worker, probe);
 
-		if (!err)
+		if (!err && searcher->candidates)
 			err = deliver(worker, probe);
 		if (err)
 			lineup_searcher_fail(searcher, err);

@@ -206,24 +206,40 @@ int lineup_part_memory(struct lineup_ctx *ctx, const char *path, const struct di
 	return 0;
 }
 
-/* Rows of the block that row @rows - 1 is in. */
-static uint32_t block_rows_filled(const struct lineup_segment *s)
+/* Blocks that hold @rows rows, the last one without those that come after. *@last: rows of that one. */
+static uint64_t cut_blocks(const struct lineup_shape *shape, uint8_t *blocks, uint64_t rows, uint32_t *last)
 {
-	return (uint32_t)((s->rows - 1) % s->shape.block_rows) + 1;
+	uint64_t count = (rows + shape->block_rows - 1) / shape->block_rows;
+
+	*last = rows ? (uint32_t)((rows - 1) % shape->block_rows) + 1 : 0;
+	if (rows % shape->block_rows)
+		lineup_block_cut(shape, blocks + (count - 1) * shape->block_bytes, *last);
+	return count;
 }
 
-int lineup_part_copy(const struct lineup_part *part, struct lineup_part **copy)
+static uint64_t template_at(const struct lineup_segment *s, uint64_t row)
+{
+	return ((const struct disk_record *)(s->records + row * s->shape.record_bytes))->template_id;
+}
+
+int lineup_part_copy(const struct lineup_part *part, uint64_t rows, struct lineup_part **copy)
 {
 	const struct lineup_segment *from = &part->segment;
+	const struct lineup_shape *shape = &from->shape;
 	struct lineup_part *p = part_new(part->ctx);
 	struct lineup_segment *s;
+	uint32_t last;
 
+	assert(rows && rows <= from->rows);
 	if (!p)
 		return -ENOMEM;
 	s = &p->segment;
 	*s = *from;
-	s->blocks_size = s->block_count * s->shape.block_bytes;
-	s->records_size = s->rows * s->shape.record_bytes;
+	s->rows = rows;
+	s->block_count = (rows + shape->block_rows - 1) / shape->block_rows;
+	s->template_last = template_at(from, rows - 1);
+	s->blocks_size = s->block_count * shape->block_bytes;
+	s->records_size = rows * shape->record_bytes;
 	s->blocks = aligned_alloc(LINEUP_PAGE_BYTES, s->blocks_size);
 	s->records = malloc(s->records_size);
 	s->path = strdup(from->path);
@@ -233,10 +249,24 @@ int lineup_part_copy(const struct lineup_part *part, struct lineup_part **copy)
 	}
 	memcpy(s->blocks, from->blocks, s->blocks_size);
 	memcpy(s->records, from->records, s->records_size);
-	lineup_block_end(&s->shape, s->blocks + (s->block_count - 1) * s->shape.block_bytes, s->generation, s->block_count - 1,
-			 block_rows_filled(s));
+	cut_blocks(shape, s->blocks, rows, &last);
+	lineup_block_end(shape, s->blocks + (s->block_count - 1) * shape->block_bytes, s->generation, s->block_count - 1, last);
 	*copy = p;
 	return 0;
+}
+
+void lineup_part_cut(struct lineup_part *part, uint64_t rows)
+{
+	struct lineup_segment *s = &part->segment;
+	uint32_t last;
+
+	if (rows >= s->rows)
+		return;
+	explicit_bzero(s->records + rows * s->shape.record_bytes, (s->rows - rows) * s->shape.record_bytes);
+	s->block_count = cut_blocks(&s->shape, s->blocks, rows, &last);
+	s->rows = rows;
+	if (rows)
+		s->template_last = template_at(s, rows - 1);
 }
 
 void lineup_part_append(struct lineup_part *part, const struct disk_record *record)

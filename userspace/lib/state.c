@@ -153,12 +153,6 @@ int lineup_state_follow(const struct lineup_files *files, const char *path, cons
 	return err;
 }
 
-struct replay {
-	struct lineup_state *state;
-	struct lineup_ctx *ctx;
-	const char *path;
-};
-
 static const char *enrol_fault(const struct lineup_state *state, const struct lineup_journal_item *item,
 			       uint8_t digest[LINEUP_DIGEST_BYTES])
 {
@@ -191,7 +185,23 @@ static const char *enrol_fault(const struct lineup_state *state, const struct li
 	return NULL;
 }
 
-static int replay_enrol(struct replay *r, const struct lineup_journal_item *item, struct lineup_fault *fault)
+/* What a replacement deletes is not in its record: the older templates of the subjects that it names. */
+static int replaced(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places, struct lineup_fault *fault)
+{
+	int err = 0;
+
+	for (uint64_t i = 0; !err && i < item->record->op.rows; i++) {
+		const struct disk_record *row = (const void *)((const uint8_t *)item->content + i * r->state->shape.record_bytes);
+
+		err = lineup_lookup_live(&r->lookup, lineup_name_hash(row->name, row->name_bytes), row->name, row->name_bytes, places,
+					 fault);
+	}
+	lineup_places_sort(places);
+	return err;
+}
+
+static int replay_enrol(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
+			struct lineup_fault *fault)
 {
 	uint8_t digest[LINEUP_DIGEST_BYTES];
 	const char *why;
@@ -202,20 +212,18 @@ static int replay_enrol(struct replay *r, const struct lineup_journal_item *item
 		why = "the history's digest is wrong";
 	if (why)
 		return bad(fault, r->state->manifest.head.journal, item->frame, why);
-	if (lineup_state_reserve(r->state, r->ctx, r->path, item->record->op.rows))
-		return lineup_fault_set(fault, -ENOMEM, "no memory for the journal's rows");
-	lineup_state_enrol(r->state, item);
-	return 0;
+	return item->record->op.kind == LINEUP_OP_REPLACE ? replaced(r, item, places, fault) : 0;
 }
 
-static int replay_delete(struct replay *r, const struct lineup_journal_item *item, struct lineup_fault *fault)
+static int replay_delete(struct lineup_replay *r, const struct lineup_journal_item *item, struct lineup_places *places,
+			 struct lineup_fault *fault)
 {
 	struct lineup_state *state = r->state;
 	const uint64_t *ids = item->content;
-	uint64_t count = item->record->op.rows, *rows = NULL;
+	uint64_t count = item->record->op.rows;
 	uint8_t digest[LINEUP_DIGEST_BYTES];
 	struct lineup_history history;
-	int err;
+	int err = 0;
 
 	for (uint64_t i = 1; i < count; i++)
 		if (ids[i] <= ids[i - 1])
@@ -228,33 +236,38 @@ static int replay_delete(struct replay *r, const struct lineup_journal_item *ite
 		return bad(fault, state->manifest.head.journal, item->frame, "the history's digest is wrong");
 	if (item->record->subject_next != state->subject_next)
 		return bad(fault, state->manifest.head.journal, item->frame, "a deletion changes the next subject number");
-	if (lineup_state_reserve(state, r->ctx, r->path, 0))
-		return lineup_fault_set(fault, -ENOMEM, "no memory for the journal's operations");
-	err = lineup_state_locate(state, r->ctx, ids, count, &rows, fault);
+	for (uint64_t i = 0; !err && i < count; i++)
+		err = lineup_state_locate(state, r->ctx, ids[i], places, fault);
 	if (err == -ENOENT)
 		return bad(fault, state->manifest.head.journal, item->frame, "a template is deleted that is not there");
-	if (err)
-		return err;
-	lineup_state_delete(state, item, rows);
-	free(rows);
-	return 0;
+	return err;
 }
 
-static int replay_one(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault)
+int lineup_state_replay(void *arg, const struct lineup_journal_item *item, struct lineup_fault *fault)
 {
-	struct replay *r = arg;
+	struct lineup_replay *r = arg;
 	const struct disk_journal_record *record = item->record;
+	bool deletion = record->op.kind == LINEUP_OP_DELETE;
+	struct lineup_places places = { 0 };
+	int err;
 
 	if (record->subjects > record->subject_next || record->subject_next < r->state->subject_next ||
 	    record->subject_next > r->state->template_next + record->op.rows)
 		return bad(fault, r->state->manifest.head.journal, item->frame, "the counts of subjects do not fit together");
-	return record->op.kind == LINEUP_OP_ENROL ? replay_enrol(r, item, fault) : replay_delete(r, item, fault);
+	err = deletion ? replay_delete(r, item, &places, fault) : replay_enrol(r, item, &places, fault);
+	if (!err && (lineup_state_reserve(r->state, r->ctx, r->path, deletion ? 0 : record->op.rows) ||
+		     lineup_state_own(r->state, &places)))
+		err = lineup_fault_set(fault, -ENOMEM, "no memory for the journal's operations");
+	if (!err)
+		lineup_state_apply(r->state, item, &places);
+	lineup_places_fini(&places);
+	return err;
 }
 
 int lineup_state_load(const struct lineup_files *files, const char *path, void *data, size_t size, const struct lineup_state *old,
 		      struct lineup_state *state, struct lineup_fault *fault)
 {
-	struct replay replay = { .state = state, .ctx = files->ctx, .path = path };
+	struct lineup_replay replay = { .state = state, .ctx = files->ctx, .path = path };
 	char name[LINEUP_GALLERY_NAME_BYTES];
 	void *journal = NULL;
 	size_t journal_size = 0;
@@ -270,9 +283,12 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 		lineup_files_name(name, "journal", state->manifest.head.journal);
 		err = lineup_files_read(files, name, INT64_MAX, &journal, &journal_size, fault);
 	}
+	if (!err && lineup_lookup_init(&replay.lookup, files->ctx, state))
+		err = lineup_fault_set(fault, -ENOMEM, "no memory to open it");
 	if (!err)
-		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, replay_one,
+		err = lineup_journal_parse(journal, journal_size, &state->manifest.head, state->shape.record_bytes, lineup_state_replay,
 					   &replay, &state->journal, fault);
+	lineup_lookup_fini(&replay.lookup);
 	free(journal);
 	if (err)
 		lineup_state_fini(state);
@@ -280,11 +296,62 @@ int lineup_state_load(const struct lineup_files *files, const char *path, void *
 	return err == -ENOENT ? -EBADMSG : err;
 }
 
+int lineup_state_freeze(const struct lineup_state *state, struct lineup_state *frozen, struct lineup_fault *fault)
+{
+	struct lineup_state f = *state;
+	int err = 0;
+
+	f.manifest_data = NULL;
+	f.op_table = f.name_table = (struct lineup_table){ 0 };
+	f.slots_max = state->slots + 1;
+	f.slot = calloc(f.slots_max, sizeof(*f.slot));
+	f.op = calloc(state->ops + 1, sizeof(*f.op));
+	f.manifest.segment = calloc(LINEUP_SEGMENTS_MAX, sizeof(*f.manifest.segment));
+	if (!f.slot || !f.op || !f.manifest.segment)
+		err = -ENOMEM;
+	if (!err) {
+		memcpy(f.op, state->op, state->ops * sizeof(*f.op));
+		memcpy(f.manifest.segment, state->manifest.segment, f.manifest.head.segments * sizeof(*f.manifest.segment));
+	}
+	for (uint32_t i = 0; !err && i < state->slots; i++) {
+		const struct lineup_slot *from = &state->slot[i];
+		uint64_t rows = from->part->segment.rows;
+
+		if (i >= f.manifest.head.segments && rows < LINEUP_GALLERY_CHUNK_ROWS)
+			err = lineup_part_copy(from->part, rows, &f.slot[i].part);
+		else
+			f.slot[i].part = lineup_part_get(from->part);
+		f.slot[i].bits = bits_get(from->bits);
+		f.slot[i].bits_changed = from->bits_changed;
+	}
+	if (err) {
+		lineup_state_fini(&f);
+		return lineup_fault_set(fault, err, "no memory to write a segment");
+	}
+	*frozen = f;
+	return 0;
+}
+
+int lineup_state_sealed(const struct lineup_files *files, const struct lineup_state *state, uint32_t i, struct lineup_bits **bits,
+			struct lineup_fault *fault)
+{
+	const struct disk_manifest_segment *e = &state->manifest.segment[i];
+	int err = 0;
+
+	*bits = NULL;
+	if (!state->slot[i].bits_changed)
+		*bits = bits_get(state->slot[i].bits);
+	else if (e->deleted_generation)
+		err = read_deleted(files, &state->manifest.head, e, bits, fault);
+	return err;
+}
+
 void lineup_state_fini(struct lineup_state *state)
 {
 	for (uint32_t i = 0; state->slot && i < state->slots_max; i++) {
 		lineup_part_put(state->slot[i].part);
 		lineup_bits_put(state->slot[i].bits);
+		lineup_bits_put(state->slot[i].bits_before);
 	}
 	free(state->slot);
 	free(state->op);
@@ -333,18 +400,7 @@ int lineup_state_reserve(struct lineup_state *state, struct lineup_ctx *ctx, con
 	return lineup_table_reserve(&state->name_table, rows);
 }
 
-static void applied(struct lineup_state *state, const struct disk_journal_record *record)
-{
-	state->op[state->ops] = record->op;
-	lineup_table_add(&state->op_table, lineup_op_hash(record->op.op_id), (uint32_t)state->ops);
-	state->ops++;
-	state->sequence = record->op.sequence;
-	state->subjects = record->subjects;
-	state->subject_next = record->subject_next;
-	memcpy(state->digest, record->digest, sizeof(state->digest));
-}
-
-void lineup_state_enrol(struct lineup_state *state, const struct lineup_journal_item *item)
+static void append_rows(struct lineup_state *state, const struct lineup_journal_item *item)
 {
 	const struct disk_journal_record *record = item->record;
 
@@ -362,13 +418,37 @@ void lineup_state_enrol(struct lineup_state *state, const struct lineup_journal_
 		state->journal_rows++;
 	}
 	state->template_next += record->op.rows;
-	applied(state, record);
 }
 
-static int locate_one(struct lineup_state *state, struct lineup_ctx *ctx, uint64_t id, uint64_t *row, struct lineup_fault *fault)
+void lineup_state_apply(struct lineup_state *state, const struct lineup_journal_item *item, const struct lineup_places *places)
+{
+	const struct disk_journal_record *record = item->record;
+
+	for (uint64_t i = 0; places && i < places->count; i++) {
+		struct lineup_slot *slot = &state->slot[places->place[i] >> 32];
+		uint32_t row = (uint32_t)places->place[i];
+
+		slot->bits->bits[row / 8] |= (uint8_t)(1 << row % 8);
+		slot->bits->count++;
+		slot->bits_changed = true;
+	}
+	if (record->op.kind != LINEUP_OP_DELETE)
+		append_rows(state, item);
+	state->op[state->ops] = record->op;
+	lineup_table_add(&state->op_table, lineup_op_hash(record->op.op_id), (uint32_t)state->ops);
+	state->ops++;
+	state->sequence = record->op.sequence;
+	state->subjects = record->subjects;
+	state->subject_next = record->subject_next;
+	memcpy(state->digest, record->digest, sizeof(state->digest));
+}
+
+int lineup_state_locate(const struct lineup_state *state, struct lineup_ctx *ctx, uint64_t id, struct lineup_places *places,
+			struct lineup_fault *fault)
 {
 	uint32_t lo = 0, hi = state->slots;
-	struct lineup_slot *slot;
+	const struct lineup_slot *slot;
+	uint64_t row = 0;
 	int err;
 
 	/* The last slot that begins at or before @id. */
@@ -386,43 +466,110 @@ static int locate_one(struct lineup_state *state, struct lineup_ctx *ctx, uint64
 	while (lo && !state->slot[lo].part->segment.rows)
 		lo--;
 	slot = &state->slot[lo];
-	err = lineup_segment_find(ctx, &slot->part->segment, id, row, fault);
+	err = lineup_segment_find(ctx, &slot->part->segment, id, &row, fault);
 	if (err)
 		return err;
-	if (slot->bits && slot->bits->bits[*row / 8] >> *row % 8 & 1)
+	if (slot->bits && slot->bits->bits[row / 8] >> row % 8 & 1)
 		return -ENOENT;
-	if (lineup_bits_own(&slot->bits, lo < state->manifest.head.segments ? slot->part->segment.rows : LINEUP_GALLERY_CHUNK_ROWS))
-		return lineup_fault_set(fault, -ENOMEM, "no memory for deleted rows");
-	*row |= lo * (UINT64_C(1) << 32);
+	err = lineup_places_add(places, lo * (UINT64_C(1) << 32) | row, id);
+	return err ? lineup_fault_set(fault, err, "no memory for a deletion") : 0;
+}
+
+int lineup_state_own(struct lineup_state *state, const struct lineup_places *places)
+{
+	for (uint64_t i = 0; i < places->count; i++) {
+		uint32_t at = (uint32_t)(places->place[i] >> 32);
+		struct lineup_slot *slot = &state->slot[at];
+
+		if (state->marked && !slot->staged) {
+			slot->staged = true;
+			slot->bits_before = bits_get(slot->bits);
+			slot->bits_changed_before = slot->bits_changed;
+		}
+		if (lineup_bits_own(&slot->bits, at < state->manifest.head.segments ? slot->part->segment.rows : LINEUP_GALLERY_CHUNK_ROWS))
+			return -ENOMEM;
+	}
 	return 0;
 }
 
-int lineup_state_locate(struct lineup_state *state, struct lineup_ctx *ctx, const uint64_t *ids, uint64_t count, uint64_t **rows,
-			struct lineup_fault *fault)
+void lineup_state_mark(struct lineup_state *state)
 {
-	uint64_t *p = calloc(count, sizeof(*p));
-	int err = p ? 0 : lineup_fault_set(fault, -ENOMEM, "no memory for a deletion");
-
-	for (uint64_t i = 0; !err && i < count; i++)
-		err = locate_one(state, ctx, ids[i], &p[i], fault);
-	if (err)
-		free(p);
-	else
-		*rows = p;
-	return err;
+	state->mark = (struct lineup_mark){
+		.journal_rows = state->journal_rows,
+		.ops = state->ops,
+		.sequence = state->sequence,
+		.template_next = state->template_next,
+		.subjects = state->subjects,
+		.subject_next = state->subject_next,
+		.lists = state->lists,
+		.slots = state->slots,
+	};
+	memcpy(state->mark.digest, state->digest, sizeof(state->digest));
+	state->marked = true;
 }
 
-void lineup_state_delete(struct lineup_state *state, const struct lineup_journal_item *item, const uint64_t *rows)
+void lineup_state_keep(struct lineup_state *state)
 {
-	for (uint64_t i = 0; i < item->record->op.rows; i++) {
-		struct lineup_slot *slot = &state->slot[rows[i] >> 32];
-		uint32_t row = (uint32_t)rows[i];
+	for (uint32_t i = 0; i < state->slots; i++) {
+		struct lineup_slot *slot = &state->slot[i];
 
-		slot->bits->bits[row / 8] |= (uint8_t)(1 << row % 8);
-		slot->bits->count++;
-		slot->bits_changed = true;
+		lineup_bits_put(slot->bits_before);
+		slot->bits_before = NULL;
+		slot->staged = false;
 	}
-	applied(state, item->record);
+	state->marked = false;
+}
+
+/* The tables know no single removals: all that stays is entered again, into memory that they have. */
+static void undo_tables(struct lineup_state *state)
+{
+	lineup_table_clear(&state->op_table);
+	for (uint64_t i = 0; i < state->ops; i++)
+		lineup_table_add(&state->op_table, lineup_op_hash(state->op[i].op_id), (uint32_t)i);
+	lineup_table_clear(&state->name_table);
+	for (uint64_t i = 0; i < state->journal_rows; i++) {
+		const struct lineup_slot *slot = &state->slot[state->manifest.head.segments + i / LINEUP_GALLERY_CHUNK_ROWS];
+		const struct disk_record *r =
+			(const void *)(slot->part->segment.records + i % LINEUP_GALLERY_CHUNK_ROWS * state->shape.record_bytes);
+
+		lineup_table_add(&state->name_table, lineup_name_hash(r->name, r->name_bytes), (uint32_t)i);
+	}
+}
+
+void lineup_state_undo(struct lineup_state *state)
+{
+	const struct lineup_mark *mark = &state->mark;
+	uint32_t segments = state->manifest.head.segments;
+
+	assert(state->marked);
+	for (uint32_t i = 0; i < state->slots; i++) {
+		struct lineup_slot *slot = &state->slot[i];
+
+		if (slot->staged) {
+			lineup_bits_put(slot->bits);
+			slot->bits = slot->bits_before;
+			slot->bits_changed = slot->bits_changed_before;
+			slot->bits_before = NULL;
+			slot->staged = false;
+		}
+		if (i >= segments) {
+			uint64_t first = (uint64_t)(i - segments) * LINEUP_GALLERY_CHUNK_ROWS;
+
+			lineup_part_cut(slot->part, mark->journal_rows > first ? mark->journal_rows - first : 0);
+		}
+	}
+	state->slots = mark->slots;
+	state->journal_rows = mark->journal_rows;
+	state->ops = mark->ops;
+	state->sequence = mark->sequence;
+	state->template_next = mark->template_next;
+	state->subjects = mark->subjects;
+	state->subject_next = mark->subject_next;
+	memset(&state->list[mark->lists], 0, (state->lists - mark->lists) * sizeof(state->list[0]));
+	state->lists = mark->lists;
+	memcpy(state->digest, mark->digest, sizeof(state->digest));
+	state->marked = false;
+	undo_tables(state);
 }
 
 int lineup_state_op(const struct lineup_state *state, struct lineup_ctx *ctx, const uint8_t op_id[LINEUP_OP_ID_BYTES],

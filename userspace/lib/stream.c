@@ -21,6 +21,9 @@ struct slot {
 	uint32_t done;       /* bytes that have arrived */
 	unsigned int retries;
 	uint8_t *data;
+	int error;           /* of a tolerant stream: why the block is not there */
+	uint32_t error_at;   /* bytes into the block */
+	const char *why;
 };
 
 struct lineup_stream {
@@ -48,6 +51,7 @@ struct lineup_stream {
 	unsigned int in_flight;
 	uint32_t next_segment;
 	uint64_t next_block;
+	bool tolerant;
 	int error;
 };
 
@@ -63,16 +67,28 @@ static uint32_t block_rows(const struct lineup_segment *segment, uint64_t block)
 	return (uint32_t)(left < segment->shape.block_rows ? left : segment->shape.block_rows);
 }
 
-/* @at: bytes into the block. */
-static int fail(struct lineup_stream *stream, int err, const struct slot *slot, uint32_t at, const char *why)
+/* @why NULL: what @err says. */
+static int say(struct lineup_stream *stream, int err, const struct slot *slot, uint32_t at, const char *why)
 {
 	const struct lineup_segment *segment = &stream->snapshot->segments[slot->segment];
 
+	return lineup_fail(stream->ctx, err, "%s: byte %llu: block %llu: %s", segment->path,
+			   (unsigned long long)(block_offset(segment, slot->block) + at), (unsigned long long)slot->block, why ? why : strerror(-err));
+}
+
+/* @at: bytes into the block. A tolerant stream keeps the failure for the block's turn, and goes on. */
+static int fail(struct lineup_stream *stream, int err, struct slot *slot, uint32_t at, const char *why)
+{
+	if (stream->tolerant) {
+		slot->state = SLOT_READY;
+		slot->error = err;
+		slot->error_at = at;
+		slot->why = why;
+		return 0;
+	}
 	if (stream->error) /* the first failure is the one that is told */
 		return stream->error;
-	stream->error = lineup_fail(stream->ctx, err, "%s: byte %llu: block %llu: %s", segment->path,
-				    (unsigned long long)(block_offset(segment, slot->block) + at),
-				    (unsigned long long)slot->block, why);
+	stream->error = say(stream, err, slot, at, why);
 	return stream->error;
 }
 
@@ -91,7 +107,7 @@ static int submit(struct lineup_stream *stream, unsigned int index)
 	int err = stream->engine->submit(stream->engine_state, &read);
 
 	if (err)
-		return fail(stream, err, slot, slot->done, strerror(-err));
+		return fail(stream, err, slot, slot->done, NULL);
 	slot->state = SLOT_READING;
 	stream->in_flight++;
 	return 0;
@@ -130,6 +146,7 @@ static int refill(struct lineup_stream *stream)
 		slot->size = (uint32_t)segment->shape.block_bytes;
 		slot->done = 0;
 		slot->retries = 0;
+		slot->error = 0;
 		slot->buffered = segment->fd_direct < 0;
 		stream->bytes += slot->size;
 		stream->order[stream->submitted++ % stream->slot_count] = i;
@@ -164,7 +181,7 @@ static int reap(struct lineup_stream *stream)
 		return submit(stream, index);
 	}
 	if (result < 0)
-		return fail(stream, result, slot, slot->done, strerror(-result));
+		return fail(stream, result, slot, slot->done, NULL);
 	if (result == 0)
 		return fail(stream, -EBADMSG, slot, slot->done, "the file ends here, within a block");
 	slot->done += (uint32_t)result;
@@ -292,6 +309,11 @@ void lineup_stream_destroy(struct lineup_stream *stream)
 	free(stream);
 }
 
+void lineup_stream_tolerate(struct lineup_stream *stream)
+{
+	stream->tolerant = true;
+}
+
 int lineup_stream_begin(struct lineup_stream *stream, lineup_stream_want_fn *want, void *want_arg)
 {
 	int err;
@@ -320,10 +342,8 @@ static int next_locked(struct lineup_stream *stream, struct lineup_stream_block 
 		pthread_cond_wait(&stream->released, &stream->mutex); /* all slots are in other threads' hands */
 	if (stream->error)
 		return stream->error;
-	if (stream->delivered == stream->submitted) {
-		block->data = NULL;
+	if (stream->delivered == stream->submitted)
 		return 0;
-	}
 	index = stream->order[stream->delivered % stream->slot_count];
 	slot = &stream->slots[index];
 	while (slot->state == SLOT_READING) {
@@ -341,13 +361,14 @@ static int next_locked(struct lineup_stream *stream, struct lineup_stream_block 
 	block->block = slot->block;
 	block->rows = block_rows(&stream->snapshot->segments[slot->segment], slot->block);
 	block->data = slot->data;
-	return 0;
+	return slot->error ? say(stream, slot->error, slot, slot->error_at, slot->why) : 0;
 }
 
 int lineup_stream_next(struct lineup_stream *stream, struct lineup_stream_block *block)
 {
 	int err;
 
+	block->data = NULL;
 	pthread_mutex_lock(&stream->mutex);
 	err = next_locked(stream, block);
 	pthread_mutex_unlock(&stream->mutex);
@@ -360,7 +381,9 @@ int lineup_stream_verify(struct lineup_stream *stream, const struct lineup_strea
 	const char *why;
 	int err = lineup_block_verify(&segment->shape, block->data, segment->generation, block->block, block->rows, &why);
 
-	if (err) {
+	if (err && stream->tolerant) {
+		err = say(stream, err, &stream->slots[block->slot], 0, why);
+	} else if (err) {
 		pthread_mutex_lock(&stream->mutex);
 		err = stream->error ? stream->error : fail(stream, err, &stream->slots[block->slot], 0, why);
 		pthread_mutex_unlock(&stream->mutex);

@@ -69,6 +69,12 @@ struct lineup_stream;
 int lineup_stream_create(struct lineup_snapshot *snapshot, uint64_t bytes, const struct lineup_engine *engine, struct lineup_stream **stream);
 void lineup_stream_destroy(struct lineup_stream *stream);
 
+/*
+ * From the next pass on a block that cannot be read, or not be verified, fails alone: lineup_stream_next returns its error, logged, with @block filled in
+ * for lineup_stream_release, its .data not NULL but worthless; later blocks follow. Only what fails the whole stream leaves .data NULL. Between passes.
+ */
+void lineup_stream_tolerate(struct lineup_stream *stream);
+
 /* Which blocks a pass is about, asked once a block under the stream's mutex: the same answers throughout the pass. */
 typedef bool lineup_stream_want_fn(void *arg, uint32_t segment, uint64_t block);
 

@@ -89,6 +89,11 @@ uint64_t lineup_op_hash(const uint8_t op_id[LINEUP_OP_ID_BYTES])
 	return (half[0] ^ half[1] * 0x9e3779b97f4a7c15u) * 0xd6e8feb86659fd93u;
 }
 
+const char *lineup_op_name(uint32_t kind)
+{
+	return kind == LINEUP_OP_ENROL ? "an enrolment" : kind == LINEUP_OP_REPLACE ? "a replacement" : "a deletion";
+}
+
 static crypto_generichash_state *state_of(struct lineup_history *history)
 {
 	_Static_assert(sizeof(crypto_generichash_state) <= sizeof(history->state), "lineup_history");
