@@ -105,16 +105,17 @@ $(BUILD)/userspace/lib/vulkan/%.o $(BUILD)/tests/unit/test_vulkan_%.o: INCLUDE +
 $(BUILD)/userspace/cli/%.o: INCLUDE += $(if $(DAEMON_ON),-DCLI_DAEMON)
 $(BUILD)/userspace/cli/cmd_info.o: ARCH := $(if $(VULKAN_ON),-DCLI_VULKAN_HEADERS='"$(VULKAN_HEADERS)"')
 
-# The daemon, and what the program needs to talk to it.
+# The daemon, and what the program needs to talk to it. A cross compiler may find the headers of this machine, but not its libraries.
+DAEMON_LIBS := -lgnutls -lmicrohttpd -linih -lsystemd -lseccomp -lsqlite3 -ljansson
 ifneq ($(filter-out auto,$(DAEMON)),)
 DAEMON_ON := $(filter 1,$(DAEMON))
 else
 DAEMON_FOUND := $(foreach h,gnutls/gnutls.h microhttpd.h ini.h systemd/sd-daemon.h seccomp.h sqlite3.h hiredis/hiredis.h,$(HASH)include <$(h)>\n)
-DAEMON_ON := $(shell printf '$(DAEMON_FOUND)' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
+DAEMON_ON := $(shell printf '$(DAEMON_FOUND)int main(void) { return 0; }\n' | \
+	$(CC) $(CPPFLAGS) -x c - $(DAEMON_LIBS) -lhiredis -o /dev/null 2>/dev/null && echo 1)
 endif
 DAEMON_SRC := $(if $(DAEMON_ON),$(wildcard userspace/daemon/*.c))
 DAEMON_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(DAEMON_SRC))
-DAEMON_LIBS := -lgnutls -lmicrohttpd -linih -lsystemd -lseccomp -lsqlite3 -ljansson
 LINEUPD := $(if $(filter %/main.o,$(DAEMON_OBJ)),$(BUILD)/lineupd)
 UNIT_FILE := $(if $(LINEUPD),$(BUILD)/lineupd.service)
 

@@ -179,6 +179,10 @@ run_units()
 			record skipped "$stage/$name" "this build has no Vulkan: \`packaging/setup.sh gpu\` installs what it needs"
 			continue
 		fi
+		if matches "$name" 'test_daemon_*' && ! has_daemon; then
+			record skipped "$stage/$name" "this build has no daemon: \`packaging/setup.sh build\` installs what it needs"
+			continue
+		fi
 		names+=("$name")
 		matches "$name" 'test_vulkan_*' && kept=$keep || kept=
 		started "$out/$stage.$name.log" env TMPDIR="$(room "$name")" CMOCKA_MESSAGE_OUTPUT=TAP ${kept:+"LD_PRELOAD=$kept"} "$@" \
@@ -929,15 +933,16 @@ daemon_tests_under_tsan()
 	unset LINEUP_TEST_PATIENCE LINEUP_HISTORY_ROUNDS LINEUP_TEST_SCALE TSAN_OPTIONS
 }
 
-# Neither extractors nor DRM import: what needs them says so, and everything else works.
+# Neither extractors nor DRM import nor the daemon: what needs them says so, and everything else works.
 a_build_without_optional_parts_works()
 {
 	local dir=$out/plain
 
 	rm -rf "$dir"
-	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 all "$dir/tests/unit/test_extractor" \
+	make -j"$jobs" BUILD="$dir" WERROR=1 EXTRACTORS=0 DRM=0 VULKAN=0 DAEMON=0 all "$dir/tests/unit/test_extractor" \
 		"$dir/tests/unit/test_capture_frames" "$dir/tests/unit/test_search_filters"
 	[ ! -e "$dir/extractors" ]
+	[ ! -e "$dir/lineupd" ]
 	"$dir/tests/unit/test_search_filters"
 	"$dir/lineup" devices | grep 'no device: .* no Vulkan'
 	"$dir/lineup" info --build | grep 'Vulkan no'
@@ -1000,6 +1005,7 @@ corpus_replays()
 	compile "$stage" "$out/asan" CC=clang SANITIZE=address,undefined replays || return
 	for source in tests/fuzz/fuzz_*.c; do
 		name=$(basename "$source" .c)
+		matches "$name" 'fuzz_daemon_*' && ! has_daemon && continue
 		name=${name#fuzz_}
 		log=$out/$stage.$name.log
 		if timeout "$test_seconds_max" "$out/asan/tests/fuzz/replay_$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
@@ -1018,6 +1024,7 @@ fuzzers_find_nothing_new()
 	compile "$stage" "$dir" CC=clang SANITIZE=address,undefined,fuzzer-no-link fuzzers || return
 	for source in tests/fuzz/fuzz_*.c; do
 		name=$(basename "$source" .c)
+		matches "$name" 'fuzz_daemon_*' && ! has_daemon && continue
 		log=$out/$stage.$name.log
 		rm -rf "$dir/found/$name"
 		mkdir -p "$dir/found/$name"

@@ -276,14 +276,21 @@ class _Search:
             if element is None:
                 return  # which nobody wrote: no configuration will agree
             goal[element] = version, writer
-        self.last, self.goal = op, [(e, version, writer) for e, (version, writer) in enumerate(goal) if version]
+        self.last, self.goal = op, [(e, version, writer) for e, (version, writer) in enumerate(goal)]
 
-    def hopeless(self, state, done):
-        """Whether an element has lost the version that it has in the end, which is written once only."""
+    def hopeless(self, state, sequence, done):
+        """Whether an element has lost the version that it has in the end, which is written once only; or there are not enough numbers left for what is still to be done."""
+        removals, writers = 0, set()
         for element, version, writer in self.goal:
-            if state[element] != version and (writer not in self.pending or done & self.pending[writer]):
+            if state[element] == version:
+                continue
+            if not version:
+                removals += 1
+            elif writer not in self.pending or done & self.pending[writer]:
                 return True
-        return False
+            else:
+                writers.add(writer)
+        return self.last.sequence is not None and sequence + removals + len(writers) > self.last.sequence
 
     def lead(self, op):
         """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them. Of the last operation one will do."""
@@ -305,7 +312,7 @@ class _Search:
                 if op is self.last:
                     break
                 continue
-            if op is self.last and self.hopeless(state, done):
+            if op is self.last and self.hopeless(state, sequence, done):
                 continue
             # Beyond what a search under way saw nothing can follow.
             most = next((number for number, its in ends if not done & its), math.inf)

@@ -66,9 +66,10 @@ class Versions:
 
     def of(self, p, score):
         """The version that scores this with probe @p; 0: none does."""
-        place = bisect.bisect_left(self.sorted[p], (score - SPACING / 2, 0))
-        if place < len(self.sorted[p]) and self.sorted[p][place][0] <= score + SPACING / 2:
-            return self.sorted[p][place][1]
+        with self.lock:
+            place = bisect.bisect_left(self.sorted[p], (score - SPACING / 2, 0))
+            if place < len(self.sorted[p]) and self.sorted[p][place][0] <= score + SPACING / 2:
+                return self.sorted[p][place][1]
         return 0
 
     def pair(self, one, other):
@@ -276,7 +277,7 @@ class Recorder(threading.Thread):
             assert len(found) == count, reply
             op.result = found[0]
             if k == ALL:
-                assert all(set(versions) == set(found[0]) for versions in found), "the probes of one search saw different states"
+                assert all(set(versions) == set(found[0]) for versions in found), "the probes of one search saw different states: %r @%d" % (found, op.sequence)
 
         return request, lambda begin: checker.Search(self.place, begin, None, k, 0), read
 

@@ -24,7 +24,8 @@ static void append(struct config *config, char *text, size_t room, const struct 
 		else
 			large = small;
 		CHECK(large >= key->min && large <= key->max);
-		snprintf(text, room, key->type == CONFIG_OCTAL ? "%s = 0%llo\n" : "%s = %llu\n", key->name, (unsigned long long)large);
+		snprintf(text, room, key->type == CONFIG_OCTAL ? "%s = 0%llo\n" : "%s = %llu\n", key->name,
+			 (unsigned long long)large);
 		break;
 	case CONFIG_UID:
 		memcpy(&uid, field, sizeof(uid));
@@ -40,7 +41,8 @@ static void append(struct config *config, char *text, size_t room, const struct 
 		CHECK(config->listens <= DAEMON_LISTENERS_MAX);
 		for (uint32_t i = 0; i < config->listens; i++) {
 			CHECK(memchr(config->listen[i].address, 0, sizeof(config->listen[i].address)));
-			snprintf(text + strlen(text), room - strlen(text), i ? "  %s\n" : "listen = %s\n", config->listen[i].address);
+			snprintf(text + strlen(text), room - strlen(text), i ? "  %s\n" : "listen = %s\n",
+				 config->listen[i].address);
 		}
 		break;
 	case CONFIG_LIST:
@@ -49,7 +51,8 @@ static void append(struct config *config, char *text, size_t room, const struct 
 		for (const char *word = field; *word; word += strspn(word, " \t")) {
 			size_t size = strcspn(word, " \t");
 
-			snprintf(text + strlen(text), room - strlen(text), word == field ? "%s = %.*s\n" : "%.0s %.*s\n", key->name, (int)size, word);
+			snprintf(text + strlen(text), room - strlen(text), word == field ? "%s = %.*s\n" : "%.0s %.*s\n", key->name,
+				 (int)size, word);
 			word += size;
 		}
 		break;

@@ -3,7 +3,10 @@
 #include "fuzz.h"
 #include "resp.h"
 
-/* What was parsed, as the writer writes it: each request an array of bulk strings, empty ones too; then the error, or how much is left. */
+/*
+ * What was parsed, as the writer writes it: each request an array of bulk strings, empty ones too; then the error, or how much
+ * is left.
+ */
 static void parse(const uint8_t *data, size_t size, const struct resp_parser *limits, uint32_t seed, struct buffer *out)
 {
 	struct resp_parser parser = *limits;

@@ -10,9 +10,10 @@
 #include "client.h"
 
 /*
- * Commands: ECHO x -> x. BIG n -> n bytes. LATER x -> x, when the test says so; WRITE x likewise, a write. SEARCH x -> x, held back while writes are under way. LOGIN -> OK,
- * and somebody from then on, when the test says so. BAD -> ends without a reply. KILL -> closes its own connection. QUIT -> OK, and the connection closes. COUNT a b ... -> how
- * many arguments. Others: an error.
+ * Commands: ECHO x -> x. BIG n -> n bytes. LATER x -> x, when the test says so; WRITE x likewise, a write. SEARCH x -> x, held
+ * back while writes are under way. LOGIN -> OK, and somebody from then on, when the test says so. BAD -> ends without a reply.
+ * KILL -> closes its own connection. QUIT -> OK, and the connection closes. COUNT a b ... -> how many arguments. Others: an
+ * error.
  */
 struct bed {
 	struct loop *loop;
@@ -37,7 +38,10 @@ void bed_turn(struct bed *bed);
 /* Goes round the loop while it sends all. */
 void bed_send(struct bed *bed, int fd, const void *data, size_t size);
 void bed_say(struct bed *bed, int fd, const char *text);
-/* Goes round until exactly @text was received, and fails if anything else comes; and that then comes the end, or nothing more for some rounds. */
+/*
+ * Goes round until exactly @text was received, and fails if anything else comes; and that then comes the end, or nothing more
+ * for some rounds.
+ */
 void bed_expect(struct bed *bed, int fd, const char *text);
 void bed_expect_bytes(struct bed *bed, int fd, const void *data, size_t size);
 void bed_expect_end(struct bed *bed, int fd);

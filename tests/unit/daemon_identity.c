@@ -23,14 +23,16 @@ static void write_pem(const char *path, gnutls_datum_t *pem)
 	gnutls_free(pem->data);
 }
 
-void identity_make(struct identity *id, const char *directory, const char *name, const struct identity *issuer, const char *purpose)
+void identity_make(struct identity *id, const char *directory, const char *name, const struct identity *issuer,
+		   const char *purpose)
 {
+	const unsigned int bits = GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1);
 	static unsigned char serial;
 	gnutls_datum_t pem;
 
 	serial++;
 	assert_int_equal(gnutls_x509_privkey_init(&id->key), 0);
-	assert_int_equal(gnutls_x509_privkey_generate(id->key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0), 0);
+	assert_int_equal(gnutls_x509_privkey_generate(id->key, GNUTLS_PK_ECDSA, bits, 0), 0);
 	assert_int_equal(gnutls_x509_crt_init(&id->certificate), 0);
 	gnutls_x509_crt_set_version(id->certificate, 3);
 	gnutls_x509_crt_set_serial(id->certificate, &serial, 1);

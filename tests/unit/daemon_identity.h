@@ -13,7 +13,8 @@ struct identity {
 };
 
 /* NAME.crt and NAME.key in @directory. Signed by @issuer, or by itself if NULL; @purpose is GNUTLS_KP_*, NULL: an authority. */
-void identity_make(struct identity *id, const char *directory, const char *name, const struct identity *issuer, const char *purpose);
+void identity_make(struct identity *id, const char *directory, const char *name, const struct identity *issuer,
+		   const char *purpose);
 void identity_unmake(struct identity *id);
 
 #endif

@@ -171,3 +171,66 @@ struct lineup_share *bed_share(struct bed *bed, struct lineup_crew *crew, const 
 		fail_msg("%s: share_create: %s; %s", bed->story, strerror(-err), bed->messages.error);
 	return share;
 }
+
+/* ---- a gallery and queries that have everything ---- */
+
+enum { SUBJECTS = 700 };
+
+struct bed *share_town(struct rng *rng, uint32_t dim, uint64_t rows)
+{
+	struct bed *bed = bed_open(dim, LINEUP_STORE_FLOAT32);
+	struct lineup_matrix m = rows_random(rng, rows, dim);
+	char (*text)[12] = calloc(rows, sizeof(*text));
+	const char **names = calloc(rows, sizeof(*names));
+	uint64_t *lists = calloc(rows, sizeof(*lists)), first = 0;
+	int64_t *expires = calloc(rows, sizeof(*expires));
+
+	assert_true(text && names && lists && expires);
+	for (uint64_t i = 0; i < rows; i++) {
+		snprintf(text[i], sizeof(text[i]), "s%u", rng_below(rng, SUBJECTS));
+		names[i] = text[i];
+		lists[i] = 1 + rng_below(rng, 7);
+		expires[i] = rng_below(rng, 4) ? 0 : 500 + rng_below(rng, 1000);
+	}
+	while (first < rows) {
+		uint64_t count = rows - first < rows / 5 ? rows - first : rows / 5;
+
+		bed->ctx->record_bytes_max = rows - first > rows / 5 ? 6000 : 0; /* a segment each, but for the last, which the journal takes */
+		bed_enrol(bed, &m, first, count, names + first, lists + first, expires + first);
+		first += count;
+	}
+	bed->ctx->record_bytes_max = 0;
+	for (uint32_t i = 0; i < 20; i++)
+		if (bed->oracle.rows[i * 31 % rows].until == UINT64_MAX)
+			bed_delete_template(bed, bed->oracle.rows[i * 31 % rows].id);
+	bed_delete_subject(bed, "s7");
+	free(expires);
+	free(lists);
+	free(names);
+	free(text);
+	rows_free(&m);
+	return bed;
+}
+
+struct lineup_search_options share_options(struct rng *rng)
+{
+	static const uint32_t ks[] = { 1, 3, 10, 200 };
+
+	return OPTIONS(.k = ks[rng_below(rng, 4)], .per = (enum lineup_search_per)rng_below(rng, 2), .lists = rng_below(rng, 3),
+		       .flags = rng_below(rng, 2) ? LINEUP_SEARCH_THRESHOLD : 0, .threshold = (float)(0.1 * rng_unit(rng)),
+		       .now = rng_below(rng, 2) ? 1000 : 1);
+}
+
+void share_subjects(struct rng *rng, struct bed *bed, struct asked *a)
+{
+	static char text[200][12];
+	const char *names[200];
+
+	if (rng_below(rng, 3))
+		return;
+	for (uint32_t i = 0; i < 200; i++) {
+		snprintf(text[i], sizeof(text[i]), "s%u", rng_below(rng, SUBJECTS));
+		names[i] = text[i];
+	}
+	asked_only(bed, a, names, 200);
+}

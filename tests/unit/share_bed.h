@@ -45,4 +45,10 @@ void asked_only(struct bed *bed, struct asked *a, const char *const *allowed, ui
 
 struct lineup_share *bed_share(struct bed *bed, struct lineup_crew *crew, const struct lineup_share_setup *setup);
 
+/* A gallery of several segments and a journal, with lists, expiry, deletions and subjects of many templates. */
+struct bed *share_town(struct rng *rng, uint32_t dim, uint64_t rows);
+/* Options that a query there may have, and, one time in three, the subjects that it is for. */
+struct lineup_search_options share_options(struct rng *rng);
+void share_subjects(struct rng *rng, struct bed *bed, struct asked *a);
+
 #endif

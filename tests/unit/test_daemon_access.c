@@ -219,7 +219,8 @@ static void a_pattern_full_of_stars_takes_no_time(void **state)
 
 static void roles_that_are_none_are_refused(void **state)
 {
-	static const char *const roles[] = { "root", "searcher:", "searcher:a/b", "searcher:[a]", "Searcher", "searcher,enroller", ":", "admin:a\\b" };
+	static const char *const roles[] = { "root", "searcher:", "searcher:a/b", "searcher:[a]", "Searcher", "searcher,enroller",
+					     ":",    "admin:a\\b" };
 	char text[200];
 
 	(void)state;
@@ -242,7 +243,8 @@ static void a_secret_is_known_by_its_hash(void **state)
 
 	(void)state;
 	write_secret(line, 0640);
-	snprintf(text, sizeof(text), "[user a]\nroles = searcher\nsecret_file = %s\n[user b]\nroles = admin\nuid = 3\n", secret_path);
+	snprintf(text, sizeof(text), "[user a]\nroles = searcher\nsecret_file = %s\n[user b]\nroles = admin\nuid = 3\n",
+		 secret_path);
 	access = made(text);
 	assert_int_equal(access_secret(access, "a", "open sesame", 11, &session), 0);
 	assert_true(session.known);
@@ -314,7 +316,8 @@ static void files_that_others_can_read_are_refused(void **state)
 	}
 	write_secret(line, 0400);
 	access_put(made(text));
-	refused("[user a]\nroles = searcher\nsecret_file = /nonexistent/secret\n", -ENOENT, "[user a]: secret_file: /nonexistent/secret: No such file");
+	refused("[user a]\nroles = searcher\nsecret_file = /nonexistent/secret\n", -ENOENT,
+		"[user a]: secret_file: /nonexistent/secret: No such file");
 	refused("[user a]\nroles = searcher\nsecret_file = /tmp\n", -EPERM, "must be a file");
 }
 
@@ -326,7 +329,8 @@ static void what_is_no_hash_of_ours_is_refused_and_not_shown(void **state)
 	(void)state;
 	/* Hashes with other limits would take another time to verify. */
 	assert_int_equal(crypto_pwhash_str(weak, "x", 1, crypto_pwhash_OPSLIMIT_MIN, crypto_pwhash_MEMLIMIT_MIN), 0);
-	assert_int_equal(crypto_pwhash_str(strong, "x", 1, crypto_pwhash_OPSLIMIT_INTERACTIVE + 1, crypto_pwhash_MEMLIMIT_INTERACTIVE), 0);
+	assert_int_equal(
+		crypto_pwhash_str(strong, "x", 1, crypto_pwhash_OPSLIMIT_INTERACTIVE + 1, crypto_pwhash_MEMLIMIT_INTERACTIVE), 0);
 	snprintf(text, sizeof(text), "[user a]\nroles = searcher\nsecret_file = %s\n", secret_path);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		write_secret(lines[i], 0600);
@@ -344,7 +348,8 @@ static void what_is_no_hash_of_ours_is_refused_and_not_shown(void **state)
 
 static void certificates_are_known_by_digest_first_then_by_name(void **state)
 {
-	struct access *access = made("[user a]\nroles = admin\ncertificate = gate\n[user b]\nroles = searcher\ncertificate = sha256:" DIGEST "\n");
+	struct access *access = made(
+		"[user a]\nroles = admin\ncertificate = gate\n[user b]\nroles = searcher\ncertificate = sha256:" DIGEST "\n");
 	struct session session = { 0 };
 
 	(void)state;
@@ -363,8 +368,9 @@ static void certificates_are_known_by_digest_first_then_by_name(void **state)
 
 static void digests_may_have_colons_and_capitals(void **state)
 {
-	struct access *access = made("[user b]\nroles = searcher\ncertificate = sha256:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:"
-				     "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\n");
+	struct access *access = made(
+		"[user b]\nroles = searcher\ncertificate = sha256:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:"
+		"00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\n");
 	struct session session = { 0 };
 
 	(void)state;

@@ -80,6 +80,32 @@ static void large_requests_and_replies_pass(void **state)
 	free(data);
 }
 
+/* More arrives between two rounds than the ring has buffers for: all of it is received all the same. */
+static void more_arrives_at_once_than_there_are_buffers(void **state)
+{
+	enum { CLIENTS = LOOP_BUFFERS + 50, SIZE = 20000 };
+	static char data[SIZE + 64];
+	struct bed bed;
+	int fds[CLIENTS];
+	size_t head;
+
+	head = (size_t)sprintf(data, "*2\r\n$4\r\nECHO\r\n$%d\r\n", SIZE);
+	memset(data + head, 'x', SIZE);
+	memcpy(data + head + SIZE, "\r\n", 2);
+	bed_open(&bed, is_single(state), NULL);
+	for (int i = 0; i < CLIENTS; i++) {
+		fds[i] = bed_connect(&bed);
+		BED_UNTIL(&bed, clients_count(bed.clients) == (uint32_t)i + 1);
+	}
+	for (int i = 0; i < CLIENTS; i++)
+		assert_int_equal(send(fds[i], data, head + SIZE + 2, MSG_NOSIGNAL), head + SIZE + 2);
+	for (int i = 0; i < CLIENTS; i++)
+		bed_expect_bytes(&bed, fds[i], data + 14, head - 14 + SIZE + 2);
+	for (int i = 0; i < CLIENTS; i++)
+		close(fds[i]);
+	bed_close(&bed);
+}
+
 static void replies_keep_the_order_of_requests(void **state)
 {
 	struct bed bed;
@@ -647,6 +673,7 @@ int main(void)
 		BOTH(an_inline_request_is_answered),
 		BOTH(a_request_may_come_byte_by_byte),
 		BOTH(large_requests_and_replies_pass),
+		BOTH(more_arrives_at_once_than_there_are_buffers),
 		BOTH(replies_keep_the_order_of_requests),
 		BOTH(a_search_waits_for_the_writes_before_it),
 		BOTH(a_held_search_of_a_closed_client_is_never_dispatched),

@@ -107,6 +107,7 @@ static int tcp_connect(struct bed *bed)
 
 static int peer_open(struct peer *p, struct bed *bed, const struct identity *id)
 {
+	struct timeval brief = { .tv_usec = 1000 };
 	int code;
 
 	p->bed = bed;
@@ -114,13 +115,14 @@ static int peer_open(struct peer *p, struct bed *bed, const struct identity *id)
 	assert_int_equal(gnutls_certificate_allocate_credentials(&p->credentials), 0);
 	assert_int_equal(gnutls_certificate_set_x509_trust_file(p->credentials, ca.certificate_path, GNUTLS_X509_FMT_PEM), 1);
 	if (id)
-		assert_true(gnutls_certificate_set_x509_key_file(p->credentials, id->certificate_path, id->key_path, GNUTLS_X509_FMT_PEM) >= 0);
+		assert_true(gnutls_certificate_set_x509_key_file(p->credentials, id->certificate_path, id->key_path,
+								 GNUTLS_X509_FMT_PEM) >= 0);
 	assert_int_equal(gnutls_init(&p->gnutls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_FORCE_CLIENT_CERT), 0);
 	assert_int_equal(gnutls_priority_set_direct(p->gnutls, "NORMAL:-VERS-ALL:+VERS-TLS1.3", NULL), 0);
 	assert_int_equal(gnutls_credentials_set(p->gnutls, GNUTLS_CRD_CERTIFICATE, p->credentials), 0);
 	gnutls_session_set_verify_cert(p->gnutls, NULL, 0);
 	gnutls_transport_set_int(p->gnutls, p->fd);
-	assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_usec = 1000 }, sizeof(struct timeval)), 0);
+	assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &brief, sizeof(brief)), 0);
 	gnutls_handshake_set_timeout(p->gnutls, GNUTLS_INDEFINITE_TIMEOUT);
 	WAIT(p, code, gnutls_handshake(p->gnutls));
 	return code;
@@ -284,7 +286,9 @@ static void an_inherited_listener_beyond_loopback_needs_tls(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	bed_open(&bed, false, NULL);
-	setup = (struct clients_setup){ .loop = bed.loop, .config = &bed.config, .access = bed.access, .inherited = &fd, .inherited_count = 1 };
+	setup = (struct clients_setup){ .loop = bed.loop, .config = &bed.config, .access = bed.access };
+	setup.inherited = &fd;
+	setup.inherited_count = 1;
 	log_init(0);
 	assert_int_equal(clients_create(&setup, &clients), -EACCES);
 	bed_close(&bed);

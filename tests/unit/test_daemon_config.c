@@ -143,12 +143,15 @@ static void an_indented_line_is_no_key(void **state)
 static void values_that_are_not_allowed_are_refused(void **state)
 {
 	static const char *const lines[] = {
-		"clients_max = 0", "clients_max = 1000001", "clients_max = -1", "clients_max = 1K", "clients_max = 0x10", "clients_max = 1.5", "clients_max = ",
-		"clients_max = 99999999999999999999", "clients_max = 5 # five", "request_bytes_max = 64KB", "request_bytes_max = 1", "request_bytes_max = 2G",
-		"request_bytes_max = 18446744073709551616", "request_bytes_max = 99999999999T", "unix_mode = 0800", "unix_mode = 1000", "create = true",
-		"create = 1", "log_level = loud", "log_level = error, warn", "directory = galleries", "listen = 6379", "listen = tcp:localhost:6379",
-		"listen = tcp:127.0.0.1", "listen = tcp:127.0.0.1:0", "listen = tcp:127.0.0.1:65536", "listen = tcp:::1:6379", "listen = unix:lineup.sock",
-		"listen = unix:/a udp:127.0.0.1:1", "create_model = 0123456789012345678901234567890123456789012345678901234567890123456",
+		"clients_max = 0", "clients_max = 1000001", "clients_max = -1", "clients_max = 1K", "clients_max = 0x10",
+		"clients_max = 1.5", "clients_max = ", "clients_max = 99999999999999999999", "clients_max = 5 # five",
+		"request_bytes_max = 64KB", "request_bytes_max = 1", "request_bytes_max = 2G",
+		"request_bytes_max = 18446744073709551616", "request_bytes_max = 99999999999T", "unix_mode = 0800",
+		"unix_mode = 1000", "create = true", "create = 1", "log_level = loud", "log_level = error, warn",
+		"directory = galleries", "listen = 6379", "listen = tcp:localhost:6379", "listen = tcp:127.0.0.1",
+		"listen = tcp:127.0.0.1:0", "listen = tcp:127.0.0.1:65536", "listen = tcp:::1:6379",
+		"listen = unix:lineup.sock", "listen = unix:/a udp:127.0.0.1:1",
+		"create_model = 0123456789012345678901234567890123456789012345678901234567890123456",
 	};
 	char text[256], start[128];
 
@@ -171,7 +174,8 @@ static void what_looks_like_a_comment_is_no_value(void **state)
 static void the_message_says_what_is_allowed(void **state)
 {
 	(void)state;
-	refused("[search]\nprobes_max = 4000\n", CONF ":2: probes_max: '4000' is not taken. Default: 256. Limits: 1 to 1024. Unit: probes.", "");
+	refused("[search]\nprobes_max = 4000\n",
+		CONF ":2: probes_max: '4000' is not taken. Default: 256. Limits: 1 to 1024. Unit: probes.", "");
 	refused("[search]\nresidency = disk\n", CONF ":2: residency: ", "Allowed: auto, resident, streamed.");
 }
 
@@ -364,7 +368,8 @@ static void users_are_told_apart(void **state)
 	(void)state;
 	checked("[user a]\nroles = admin\n", "nobody could be this user");
 	checked("[user a]\nroles = admin\nuid = 5\n[user b]\nroles = admin\nuid = 5\n", "uid");
-	checked(TLS "ca = /ca\n[user a]\nroles = admin\ncertificate = x\n[user b]\nroles = admin\ncertificate = x\n", "certificate");
+	checked(TLS "ca = /ca\n[user a]\nroles = admin\ncertificate = x\n[user b]\nroles = admin\ncertificate = x\n",
+		"certificate");
 	checked("[user a]\nroles = admin\ncertificate = x\n", "ca in [tls]");
 }
 

@@ -88,7 +88,8 @@ static void other_methods_are_405(void **state)
 	(void)state;
 	BEGINS(ASK("DELETE", "/metrics"), "HTTP/1.1 405 Method Not Allowed\r\n");
 	assert_non_null(strstr(reply, "\r\nAllow: GET, HEAD\r\n"));
-	BEGINS(ask("POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"), "HTTP/1.1 405 ");
+	BEGINS(ask("POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"),
+	       "HTTP/1.1 405 ");
 	BEGINS(ASK("OPTIONS", "/metrics"), "HTTP/1.1 405 ");
 	BEGINS(ASK("get", "/metrics"), "HTTP/1.1 405 ");
 }
@@ -104,8 +105,11 @@ static void other_paths_are_404(void **state)
 
 static void other_hosts_are_403(void **state)
 {
-	static const char *const wrong[] = { "example.org", "127.example.org", "localhost.example.org", "[::1].example.org", "192.0.2.1" };
-	static const char *const right[] = { "localhost", "localhost:9464", "127.0.0.1:9464", "127.1.2.3", "[::1]:9464", "LOCALHOST" };
+	static const char *const wrong[] = { "example.org", "127.example.org", "localhost.example.org", "[::1].example.org",
+					     "192.0.2.1" };
+	static const char *const right[] = {
+		"localhost", "localhost:9464", "127.0.0.1:9464", "127.1.2.3", "[::1]:9464", "LOCALHOST"
+	};
 	char request[256];
 
 	(void)state;
@@ -124,7 +128,9 @@ static void a_connection_may_ask_again(void **state)
 	const char *again;
 
 	(void)state;
-	BEGINS(ask("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 OK\r\n");
+	BEGINS(ask("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: "
+		   "close\r\n\r\n"),
+	       "HTTP/1.1 200 OK\r\n");
 	again = strstr(reply + 1, "HTTP/1.1 200 OK\r\n");
 	assert_non_null(again);
 	assert_non_null(strstr(again, "ok\n"));

@@ -225,7 +225,8 @@ static void more_entries_than_the_ring_has_are_all_told(void **state)
 	assert_non_null(operation);
 	assert_int_equal(loop_create(&loop), 0);
 	for (uint32_t i = 0; i < COUNT; i++) {
-		operation[i] = (struct operation){ .op.done = nop_done, .loop = loop, .done = &done, .result = -1, .more = i % 1000 ? 0 : 6000 };
+		operation[i] = (struct operation){ .op.done = nop_done, .loop = loop, .done = &done, .result = -1 };
+		operation[i].more = i % 1000 ? 0 : 6000;
 		io_uring_prep_nop(loop_sqe(loop, &operation[i].op));
 	}
 	while (done < COUNT)

@@ -43,7 +43,9 @@ static double value(const char *series)
 
 static struct metrics_gallery gallery(const char *name)
 {
-	struct metrics_gallery g = { .state = { .sequence = 7, .templates = 1000, .subjects = 900, .rows = 1010, .segments = 3, .journal_bytes = 4096 } };
+	struct metrics_gallery g = {
+		.state = { .sequence = 7, .templates = 1000, .subjects = 900, .rows = 1010, .segments = 3, .journal_bytes = 4096 }
+	};
 
 	snprintf(g.name, sizeof(g.name), "%s", name);
 	g.deleted_rows = 10;

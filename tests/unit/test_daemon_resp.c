@@ -280,7 +280,8 @@ static void check_float(float value)
 
 static void numbers_read_back_the_same(void **state)
 {
-	static const double some[] = { 0, -0.0, 1, -1, 0.1, 1.0 / 3, 1e300, DBL_MAX, DBL_MIN, DBL_TRUE_MIN, 5e-324, 0.30000000000000004, 123456789012345680 };
+	static const double some[] = { 0, -0.0, 1, -1, 0.1, 1.0 / 3, 1e300, DBL_MAX, DBL_MIN, DBL_TRUE_MIN,
+				       0.30000000000000004, 123456789012345680 };
 	struct buffer b = { 0 };
 	uint64_t seed = 1;
 

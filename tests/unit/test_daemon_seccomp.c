@@ -75,9 +75,9 @@ static int sanitized(void **state)
 	return UNDER_SANITIZER;
 }
 
-#define NEED(condition) \
-	do { \
-		if (!(condition)) \
+#define NEED(condition)                                         \
+	do {                                                    \
+		if (!(condition))                               \
 			return __LINE__ < 255 ? __LINE__ : 255; \
 	} while (0)
 #define FAILS(call, error) NEED((call) == -1 && errno == (error))
@@ -183,7 +183,8 @@ static int code(void)
 
 	NEED(page != MAP_FAILED && !mprotect(page, 4096, PROT_READ));
 	FAILS(mprotect(page, 4096, PROT_READ | PROT_EXEC), EPERM);
-	NEED(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM);
+	NEED(mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+	     errno == EPERM);
 	NEED(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 	return 0;
 }

@@ -297,9 +297,13 @@ static void write_group(struct traffic *t, unsigned long number)
 	int64_t expires[2] = { (int64_t)number, (int64_t)number };
 	float vectors[2 * DIM] = { 0 };
 	struct lineup_enrol_batch batch = { .vectors = { vectors, 2, DIM, LINEUP_FLOAT32 }, .subjects = subjects, .expires = expires };
+	struct lineup_gallery_info info;
 	struct lineup_group *group;
 
 	vectors[pair % DIM] = vectors[DIM + (pair + 1) % DIM] = 1;
+	lineup_gallery_info(b->gallery, &info);
+	assert_true(info.templates <= 2 * PAIRS);
+	assert_true(lineup_group_rows_max(b->gallery) > 10);
 	assert_int_equal(lineup_group_begin(b->gallery, &group), 0);
 	if (number % 5 == 0) {
 		for (int i = 0; i < 2; i++) {

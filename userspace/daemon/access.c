@@ -24,11 +24,11 @@ struct grant {
 };
 
 struct user {
-	char name[64];                             /* padded with NUL: compared as a whole */
-	char hash[crypto_pwhash_STRBYTES];         /* "": no secret */
-	char cn[256];                              /* "": none */
+	char name[64];				       /* padded with NUL: compared as a whole */
+	char hash[crypto_pwhash_STRBYTES];	       /* "": no secret */
+	char cn[256];				       /* "": none */
 	char digest[2 * crypto_hash_sha256_BYTES + 1]; /* of a certificate, in hex; "": none */
-	int64_t uid;                               /* -1: none */
+	int64_t uid;				       /* -1: none */
 	struct grant grant[ACCESS_GRANTS_MAX];
 	uint32_t grants;
 };
@@ -39,8 +39,12 @@ struct access {
 	struct user user[];
 };
 
-/* Stands in for the hash of a user that there is not, or who has no secret: it takes as long to verify. Nothing is known to match it. */
-static const char no_hash[crypto_pwhash_STRBYTES] = "$argon2id$v=19$m=65536,t=2,p=1$bm8gc3VjaCB1c2VyIQAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/*
+ * Stands in for the hash of a user that there is not, or who has no secret: it takes as long to verify. Nothing is known to
+ * match it.
+ */
+static const char no_hash[crypto_pwhash_STRBYTES] =
+	"$argon2id$v=19$m=65536,t=2,p=1$bm8gc3VjaCB1c2VyIQAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 static int refuse(char error[512], const char *format, ...) DAEMON_PRINTF(2, 3);
 
@@ -76,17 +80,20 @@ static int read_grant(const char *word, size_t size, struct grant *grant, char e
 			grant->roles = roles[i].roles;
 	}
 	if (!grant->roles)
-		return refuse(error, "roles: '%.*s' is none of searcher, enroller, auditor, admin", (int)(role_size < 60 ? role_size : 60), word);
+		return refuse(error, "roles: '%.*s' is none of searcher, enroller, auditor, admin",
+			      (int)(role_size < 60 ? role_size : 60), word);
 	grant->all = !colon;
 	if (grant->all)
 		return 0;
 	size -= role_size + 1;
 	if (!size || size >= sizeof(grant->pattern))
-		return refuse(error, "roles: %.*s: takes a pattern of 1 to %zu bytes after the colon", (int)role_size, word, sizeof(grant->pattern) - 1);
+		return refuse(error, "roles: %.*s: takes a pattern of 1 to %zu bytes after the colon", (int)role_size, word,
+			      sizeof(grant->pattern) - 1);
 	memcpy(grant->pattern, colon + 1, size);
 	for (const char *c = grant->pattern; *c; c++) {
 		if (!isalnum((unsigned char)*c) && !strchr("_.-:*?", *c))
-			return refuse(error, "roles: %.*s: a pattern is of A-Z a-z 0-9 _ . - : and * ?", (int)(role_size + 1 + size), word);
+			return refuse(error, "roles: %.*s: a pattern is of A-Z a-z 0-9 _ . - : and * ?",
+				      (int)(role_size + 1 + size), word);
 	}
 	return 0;
 }
@@ -122,8 +129,8 @@ int access_parse_roles(const char *text, char error[512])
 }
 
 /*
- * Whether @name matches @pattern: * stands for any text, ? for one byte. Only the last * is ever given more text, so that the time is at most the product of
- * both lengths; fnmatch's is not, and depends on the locale.
+ * Whether @name matches @pattern: * stands for any text, ? for one byte. Only the last * is ever given more text, so that the
+ * time is at most the product of both lengths; fnmatch's is not, and depends on the locale.
  */
 static bool matches(const char *pattern, const char *name)
 {
@@ -199,7 +206,10 @@ static int read_secret(const struct config_user *from, struct user *user, char e
 	if (fd >= 0)
 		close(fd);
 	if (err == EPERM) {
-		refuse(error, "[user %s]: secret_file: %.250s: must be a file that others can neither read nor write, nor its group write: chmod 640", from->name, path);
+		refuse(error,
+		       "[user %s]: secret_file: %.250s: must be a file that others can neither read nor write, nor its group "
+		       "write: chmod 640",
+		       from->name, path);
 		return -EPERM;
 	}
 	if (err) {
@@ -210,7 +220,9 @@ static int read_secret(const struct config_user *from, struct user *user, char e
 	if (strlen(line) >= sizeof(user->hash) || strncmp(line, crypto_pwhash_STRPREFIX, strlen(crypto_pwhash_STRPREFIX)) ||
 	    crypto_pwhash_str_needs_rehash(line, crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE)) {
 		explicit_bzero(line, sizeof(line));
-		return refuse(error, "[user %s]: secret_file: %.250s: its first line is none that this lineupd --hash-secret prints", from->name, path);
+		return refuse(error,
+			      "[user %s]: secret_file: %.250s: its first line is none that this lineupd --hash-secret prints",
+			      from->name, path);
 	}
 	memcpy(user->hash, line, strlen(line) + 1);
 	explicit_bzero(line, sizeof(line));
@@ -437,7 +449,10 @@ int access_hash_secret(void)
 		}
 	}
 	if (err >= 0)
-		err = crypto_pwhash_str(hash, secret, strlen(secret), crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) ? -ENOMEM : 0;
+		err = crypto_pwhash_str(hash, secret, strlen(secret), crypto_pwhash_OPSLIMIT_INTERACTIVE,
+					crypto_pwhash_MEMLIMIT_INTERACTIVE)
+			      ? -ENOMEM
+			      : 0;
 	if (!err && (puts(hash) < 0 || fflush(stdout)))
 		err = -EIO;
 	if (err == -EINVAL)

@@ -180,7 +180,8 @@ int args_matrix(struct args *args, struct job *job, uint32_t dim, uint64_t rows_
 	int err;
 
 	if (!args_u64(args, 1, rows_max, &rows)) {
-		request_error(job->request, METRIC_ERROR_INVALID, "ERR the number of vectors is not one of 1 to %llu", (unsigned long long)rows_max);
+		request_error(job->request, METRIC_ERROR_INVALID,
+			      "ERR the number of vectors is not one of 1 to %llu", (unsigned long long)rows_max);
 		return -EINVAL;
 	}
 	*m = (struct lineup_matrix){ .rows = rows, .dim = dim };
@@ -222,7 +223,8 @@ bool model_fits(struct job *job, struct args *args)
 		return false;
 	}
 	if (memcmp(digest, info->model_digest, sizeof(digest))) {
-		request_error(job->request, METRIC_ERROR_INVALID, "MODEL the gallery's templates come from the model \"%s\", whose digest is another",
+		request_error(job->request, METRIC_ERROR_INVALID,
+			      "MODEL the gallery's templates come from the model \"%s\", whose digest is another",
 			      info->model);
 		return false;
 	}

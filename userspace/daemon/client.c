@@ -59,7 +59,8 @@ static void deadline_fire(struct loop_timer *timer)
 		return;
 	}
 	if (client->state != CLIENT_LINGER)
-		log_event(LOG_INFO, "client", "id=%llu peer=\"%s\" what=\"closed: %s\"", (unsigned long long)client->id, client->peer,
+		log_event(LOG_INFO, "client", "id=%llu peer=\"%s\" what=\"closed: %s\"", (unsigned long long)client->id,
+			  client->peer,
 			  client->tls && !tls_session_ready(client->tls) ? "no TLS handshake in time" :
 			  client->session.known ? "idle" : "idle, or nobody known in time");
 	client_kill(client);
@@ -218,7 +219,10 @@ static void close_done(struct loop_op *op, int result, uint32_t flags)
 	client_pump(client);
 }
 
-/* Closes the descriptor when the kernel has nothing of it under way, and lets go of the client when nobody needs it. True: it is gone. */
+/*
+ * Closes the descriptor when the kernel has nothing of it under way, and lets go of the client when nobody needs it. True: it
+ * is gone.
+ */
 static bool dead_settle(struct client *client)
 {
 	if (client->receiving || client->sending)
@@ -360,7 +364,8 @@ static void descriptors_allow(const struct config *config)
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < wanted)
-		log_event(LOG_WARN, "client", "what=\"fewer file descriptors than clients_max needs\" descriptors=%llu clients_max=%u",
+		log_event(LOG_WARN, "client",
+			  "what=\"fewer file descriptors than clients_max needs\" descriptors=%llu clients_max=%u",
 			  (unsigned long long)limit.rlim_cur, config->clients_max);
 }
 

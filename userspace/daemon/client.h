@@ -13,15 +13,16 @@ struct clients; /* all of them, their listeners and limits */
 /* What a request under way is, as far as it matters to those behind it. */
 enum request_pending {
 	REQUEST_WRITE,  /* a change: reads behind it must see it */
-	REQUEST_QUEUED, /* a read in the keeper's queue, which has not taken its state yet: reads behind it must not take an older one */
+	REQUEST_QUEUED, /* a read in the keeper's queue, without its state yet: reads behind it must not take an older one */
 	REQUEST_ALONE,  /* whatever is behind it waits */
 	REQUEST_PENDINGS,
 };
 
 /*
- * One request under way, made by the client stage and handed to clients_setup.dispatch. Its arguments stay where they are, in memory that is erased afterwards, until request_end.
- * A client's requests are dispatched in their order. Several may be under way; replies are sent in the order of requests. A request whose client is gone goes on until request_end,
- * and should look at request_gone where it could stop early.
+ * One request under way, made by the client stage and handed to clients_setup.dispatch. Its arguments stay where they are, in
+ * memory that is erased afterwards, until request_end. A client's requests are dispatched in their order. Several may be under
+ * way; replies are sent in the order of requests. A request whose client is gone goes on until request_end, and should look at
+ * request_gone where it could stop early.
  */
 struct request {
 	struct client *client;
@@ -44,13 +45,16 @@ void request_end(struct request *request);
 /* Whether nobody waits for the reply any more. */
 bool request_gone(const struct request *request);
 /*
- * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back. Requests behind one that is held wait, too: a client's
- * requests are dispatched in their order, always.
+ * Marks a request under way. While a client has such, clients_setup.holds decides whether its next request is held back.
+ * Requests behind one that is held wait, too: a client's requests are dispatched in their order, always.
  */
 void request_pending(struct request *request, enum request_pending as);
 /* How many requests of @client are marked so. */
 uint32_t client_pending(const struct client *client, enum request_pending as);
-/* As request_end, and when @reply was sent, after the replies before it, the connection is closed; what the client sent behind is dropped. */
+/*
+ * As request_end, and when @reply was sent, after the replies before it, the connection is closed; what the client sent behind
+ * is dropped.
+ */
 void request_close(struct request *request);
 
 struct clients_setup {
@@ -63,14 +67,22 @@ struct clients_setup {
 	/* The client is about to be freed: forget it. May be NULL. */
 	void (*closed)(void *arg, struct client *client);
 	void *arg;
-	const int *inherited;          /* listening sockets of socket activation, taken over: TLS where a "tls:" address of the configuration has their port */
+	/* Listening sockets of socket activation, taken over. TLS is spoken where a "tls:" address of the configuration has their port. */
+	const int *inherited;
 	uint32_t inherited_count;
 };
 
-/* Binds the listeners, those that are not inherited, and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the address. A stale Unix socket, which nobody listens on, is replaced. */
+/*
+ * Binds the listeners, those that are not inherited, and begins to accept. -EADDRINUSE, -EACCES, -EINVAL: logged, naming the
+ * address. A stale Unix socket, which nobody listens on, is replaced.
+ */
 int clients_create(const struct clients_setup *setup, struct clients **clients);
-void clients_reload(struct clients *clients, const struct config *config, struct access *access); /* limits and users, for what comes; new certificates */
-/* No new connections and requests; @done is called, later and once, when the requests under way have been answered, or after @ms. */
+/* Limits and users, for what comes; new certificates. */
+void clients_reload(struct clients *clients, const struct config *config, struct access *access);
+/*
+ * No new connections and requests; @done is called, later and once, when the requests under way have been answered, or after
+ * @ms.
+ */
 void clients_drain(struct clients *clients, uint64_t ms, void (*done)(void *arg), void *arg);
 /* Closes all connections, and goes round the loop until their requests have ended, which the dispatcher must see to. Takes NULL. */
 void clients_destroy(struct clients *clients);

@@ -22,8 +22,8 @@ static void tls_take(struct client *client, const char *data, size_t size)
 
 	if (got < 0) {
 		metrics_count(METRIC_ERROR_PROTOCOL, 1);
-		log_event(LOG_INFO, "client", "id=%llu peer=\"%s\" what=tls error=\"%s\"", (unsigned long long)client->id, client->peer,
-			  tls_session_error(client->tls));
+		log_event(LOG_INFO, "client", "id=%llu peer=\"%s\" what=tls error=\"%s\"", (unsigned long long)client->id,
+			  client->peer, tls_session_error(client->tls));
 		client_last(client);
 		return;
 	}
@@ -59,7 +59,8 @@ static void take(struct client *client, const char *data, size_t size)
 		buffer_append(&client->input, data, size);
 	if (client->input.failed || client->output.failed) {
 		metrics_count(METRIC_ERROR_MEMORY, 1);
-		log_event(LOG_WARN, "client", "id=%llu peer=\"%s\" what=\"closed: out of memory\"", (unsigned long long)client->id, client->peer);
+		log_event(LOG_WARN, "client", "id=%llu peer=\"%s\" what=\"closed: out of memory\"", (unsigned long long)client->id,
+			  client->peer);
 		client_kill(client);
 	}
 }
@@ -190,6 +191,7 @@ void client_send(struct client *client)
 bool client_write(struct client *client, struct buffer *reply)
 {
 	uint64_t limit = client->clients->config->client_output_bytes_max;
+	const char *why;
 	int err = 0;
 
 	if (client->tls)
@@ -204,8 +206,9 @@ bool client_write(struct client *client, struct buffer *reply)
 	if (!err && !client->output.failed && client_unsent(client) / CLIENT_OUTPUT_FACTOR <= limit)
 		return true;
 	metrics_count(client->output.failed ? METRIC_ERROR_MEMORY : METRIC_ERROR_LIMIT, 1);
-	log_event(LOG_WARN, "client", "id=%llu peer=\"%s\" what=\"closed: %s\" unsent=%zu", (unsigned long long)client->id, client->peer,
-		  client->output.failed ? "out of memory" : err ? "TLS cannot send" : "it does not read its replies", client_unsent(client));
+	why = client->output.failed ? "out of memory" : err ? "TLS cannot send" : "it does not read its replies";
+	log_event(LOG_WARN, "client", "id=%llu peer=\"%s\" what=\"closed: %s\" unsent=%zu", (unsigned long long)client->id,
+		  client->peer, why, client_unsent(client));
 	client_kill(client);
 	return false;
 }

@@ -20,7 +20,8 @@ static int fail(const char *address, const char *what, int err)
 {
 	char text[400];
 
-	log_event(LOG_ERROR, "listen", "address=%s what=%s error=\"%s\"", log_quote(text, sizeof(text), address), what, strerror(-err));
+	log_event(LOG_ERROR, "listen", "address=%s what=%s error=\"%s\"", log_quote(text, sizeof(text), address), what,
+		  strerror(-err));
 	return err;
 }
 
@@ -45,8 +46,8 @@ static void refuse(struct listener *listener, int fd)
 }
 
 /*
- * No descriptor for a new connection. Those that wait would hang without a word: the spare descriptor is given up to take each in turn, say so and close it. Then a pause, since the
- * ring would fail again at once.
+ * No descriptor for a new connection. Those that wait would hang without a word: the spare descriptor is given up to take each
+ * in turn, say so and close it. Then a pause, since the ring would fail again at once.
  */
 static void exhausted(struct listener *listener, int err)
 {
@@ -55,7 +56,8 @@ static void exhausted(struct listener *listener, int err)
 
 	metrics_count(METRIC_ACCEPT_FAILED, 1);
 	if (!clients->exhausted)
-		log_event(LOG_ERROR, "listen", "address=\"%s\" what=\"cannot accept: refusing connections until it can\" error=\"%s\" clients=%u",
+		log_event(LOG_ERROR, "listen",
+			  "address=\"%s\" what=\"cannot accept: refusing connections until it can\" error=\"%s\" clients=%u",
 			  listener->address, strerror(-err), clients->count);
 	clients->exhausted = true;
 	if (clients->spare_fd >= 0) {
@@ -130,7 +132,8 @@ static bool is_stale(const struct sockaddr_un *un)
 
 	if (fd < 0)
 		return false;
-	stale = !lstat(un->sun_path, &st) && S_ISSOCK(st.st_mode) && connect(fd, (const struct sockaddr *)un, sizeof(*un)) && errno == ECONNREFUSED;
+	stale = !lstat(un->sun_path, &st) && S_ISSOCK(st.st_mode) && connect(fd, (const struct sockaddr *)un, sizeof(*un)) &&
+		errno == ECONNREFUSED;
 	close(fd);
 	return stale;
 }
@@ -207,8 +210,10 @@ static uint16_t port_of(const struct sockaddr_storage *address)
 /* Whether the configuration's @address is that of an inherited socket: its path, or its port. */
 static bool is_same(const struct config_endpoint *a, const struct sockaddr_storage *b)
 {
+	const struct sockaddr_un *a_un = (const struct sockaddr_un *)&a->address, *b_un = (const struct sockaddr_un *)b;
+
 	if (a->address.ss_family == AF_UNIX)
-		return b->ss_family == AF_UNIX && !strcmp(((const struct sockaddr_un *)&a->address)->sun_path, ((const struct sockaddr_un *)b)->sun_path);
+		return b->ss_family == AF_UNIX && !strcmp(a_un->sun_path, b_un->sun_path);
 	return a->address.ss_family == b->ss_family && port_of(&a->address) == port_of(b);
 }
 
@@ -250,7 +255,7 @@ static int listener_inherit(struct clients *clients, int fd)
 		snprintf(listener->address, sizeof(listener->address), "%s", clients->config->listen[i].address);
 	}
 	if (endpoint->kind == CONFIG_TCP && !is_loopback(&endpoint->address)) {
-		log_event(LOG_ERROR, "listen", "address=\"%s\" what=\"inherited, not loopback, and no tls: address of the configuration has its port\"",
+		log_event(LOG_ERROR, "listen", "address=\"%s\" what=\"inherited, not loopback, and no tls: address has its port\"",
 			  listener->address);
 		return -EACCES;
 	}
@@ -284,7 +289,8 @@ int listeners_open(struct clients *clients)
 	for (uint32_t i = 0; i < clients->config->listens && !err; i++) {
 		const char *address = clients->config->listen[i].address;
 
-		if (is_inherited(clients, address, setup->inherited_count) || (setup->inherited_count && clients->config->listens_default))
+		if (is_inherited(clients, address, setup->inherited_count) ||
+		    (setup->inherited_count && clients->config->listens_default))
 			continue;
 		err = clients->listeners < DAEMON_LISTENERS_MAX ? listener_open(clients, address) : fail(address, "count", -E2BIG);
 	}

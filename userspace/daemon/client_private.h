@@ -9,7 +9,7 @@
 enum {
 	CLIENT_NAME_BYTES_MAX = 64,
 	CLIENT_INPUT_BYTES = 65536,              /* received and not taken, while requests wait: more is left with the kernel */
-	CLIENT_MOVED_BYTES = 65536,              /* a request this long takes its memory over from the input instead of copying it */
+	CLIENT_MOVED_BYTES = 65536,              /* a request this long takes over the input's memory */
 	CLIENT_OUTPUT_FACTOR = 10,               /* times client_output_bytes_max: closed */
 	CLIENT_HANDSHAKE_MS = 10000,
 	CLIENT_AUTH_MS = 60000,                  /* for nobody yet to become somebody */

@@ -22,6 +22,12 @@ static void request_free(struct request *request)
 	free(request);
 }
 
+static void arguments_point(struct request *request, const struct resp_parser *parser, const char *bytes)
+{
+	for (uint64_t i = 0; i < parser->spans; i++)
+		request->argument[i] = (struct resp_argument){ bytes + parser->span[i].offset, parser->span[i].size };
+}
+
 /* The request's bytes are the whole of the input, nearly: they stay where they are, and the input begins anew with the rest. */
 static bool memory_move(struct client *client, struct request *request, size_t bytes)
 {
@@ -36,8 +42,7 @@ static bool memory_move(struct client *client, struct request *request, size_t b
 	}
 	request->memory = client->input;
 	client->input = rest;
-	for (uint64_t i = 0; i < parser->spans; i++)
-		request->argument[i] = (struct resp_argument){ request->memory.data + parser->span[i].offset, parser->span[i].size };
+	arguments_point(request, parser, request->memory.data);
 	return true;
 }
 
@@ -54,8 +59,7 @@ static bool memory_copy(struct client *client, struct request *request, size_t b
 	request->argument = (struct resp_argument *)to;
 	memcpy(to + head, from, bytes);
 	explicit_bzero(from, bytes);
-	for (uint64_t i = 0; i < parser->spans; i++)
-		request->argument[i] = (struct resp_argument){ to + head + parser->span[i].offset, parser->span[i].size };
+	arguments_point(request, parser, to + head);
 	client->taken += bytes;
 	return true;
 }
@@ -64,10 +68,11 @@ static bool memory_copy(struct client *client, struct request *request, size_t b
 static struct request *request_create(struct client *client, size_t bytes)
 {
 	struct request *request = calloc(1, sizeof(*request));
+	bool whole = bytes >= CLIENT_MOVED_BYTES && !client->taken;
 
 	if (!request)
 		return NULL;
-	if (bytes >= CLIENT_MOVED_BYTES && !client->taken ? !memory_move(client, request, bytes) : !memory_copy(client, request, bytes)) {
+	if (whole ? !memory_move(client, request, bytes) : !memory_copy(client, request, bytes)) {
 		request_free(request);
 		return NULL;
 	}
@@ -114,7 +119,8 @@ void request_end(struct request *request)
 		bool failed = request->reply.failed;
 
 		buffer_fini(&request->reply);
-		resp_error(&request->reply, failed ? "ERR out of memory for the reply" : "ERR internal error: the command gave no reply");
+		resp_error(&request->reply, "%s", failed ? "ERR out of memory for the reply" :
+			   "ERR internal error: the command gave no reply");
 		metrics_count(failed ? METRIC_ERROR_MEMORY : METRIC_ERROR_INTERNAL, 1);
 	}
 	/* What it was about is not needed for the reply, which may wait long for a slow reader. */
@@ -191,8 +197,8 @@ static void protocol_error(struct client *client, int err)
 }
 
 /*
- * Requests of a client with a limit come one interval apart, after at most a second's worth at once: rate_at_ns is when the next would come at an even pace.
- * False: not yet, the timer will tell.
+ * Requests of a client with a limit come one interval apart, after at most a second's worth at once: rate_at_ns is when the
+ * next would come at an even pace. False: not yet, the timer will tell.
  */
 static bool rate_allows(struct client *client)
 {

@@ -93,6 +93,7 @@ static bool allowed(const struct command *c, struct request *request)
 	struct session *session = client_session(request->client);
 	const char *key = NULL;
 	char name[DAEMON_NAME_BYTES_MAX + 1];
+	bool fits;
 
 	if (!c->roles)
 		return true;
@@ -110,11 +111,25 @@ static bool allowed(const struct command *c, struct request *request)
 		}
 	}
 	/* What is about no gallery is for everybody who has one of the roles for some gallery, but what an admin does. */
-	if (key ? access_allows(session, c->roles, key) : c->roles == ADMIN ? access_allows(session, ADMIN, NULL) : access_allows_any(session, c->roles))
+	if (key)
+		fits = access_allows(session, c->roles, key);
+	else
+		fits = c->roles == ADMIN ? access_allows(session, ADMIN, NULL) : access_allows_any(session, c->roles);
+	if (fits)
 		return true;
 	request_error(request, METRIC_ERROR_DENIED, "NOPERM this user has no permissions to run the '%s' command%s", c->name,
 		      key ? " on this gallery" : "");
 	return false;
+}
+
+/* A gallery that is there and cannot be opened is no missing one, which would be empty. */
+static bool failed(struct server *server, struct request *request, const struct resp_argument *key)
+{
+	const char *why = gallery_failure(server->galleries, key->data, key->size);
+
+	if (why)
+		request_error(request, METRIC_ERROR_STORAGE, "STORAGE the gallery is not served: %s", why);
+	return why;
 }
 
 /* A gallery that is being opened or closed: the request goes on when that has ended. */
@@ -127,7 +142,10 @@ static void go_on(void *arg, int err, const char *message)
 	(void)err;
 	(void)message;
 	request->work = NULL;
-	c->run(server, request);
+	if (failed(server, request, &request->argument[c->key]))
+		request_end(request);
+	else
+		c->run(server, request);
 }
 
 void command_dispatch(void *arg, struct request *request)
@@ -156,15 +174,18 @@ void command_dispatch(void *arg, struct request *request)
 		if (c->key && gallery_wait(server->galleries, key->data, key->size, go_on, request))
 			return;
 		request->work = NULL;
-		c->run(server, request);
-		return;
+		if (!c->key || !failed(server, request, key)) {
+			c->run(server, request);
+			return;
+		}
 	}
 	request_end(request);
 }
 
 /*
- * A client's requests take effect in their order, though they are carried out side by side: changes and queued reads go through one keeper, in order; searches take their
- * state when they are dispatched, or in the keeper's queue, behind queued reads of their client.
+ * A client's requests take effect in their order, though they are carried out side by side: changes and queued reads
+ * go through one keeper, in order; searches take their state when they are dispatched, or in the keeper's queue,
+ * behind queued reads of their client.
  */
 bool command_holds(void *arg, const struct request *request)
 {

@@ -30,7 +30,10 @@ extern const struct command commands[];
 extern const uint32_t command_count;
 
 const struct command *command_find(const char *name, size_t size); /* any case; NULL: unknown */
-/* Checks arity and rights, then runs; unknown commands and refusals are answered as Redis does ("ERR unknown command ...", "NOPERM ...", "NOAUTH Authentication required."). */
+/*
+ * Checks arity and rights, then runs; unknown commands and refusals are answered as Redis does ("ERR unknown command
+ * ...", "NOPERM ...", "NOAUTH Authentication required.").
+ */
 void command_dispatch(void *server, struct request *request);
 bool command_holds(void *server, const struct request *request);
 

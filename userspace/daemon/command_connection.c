@@ -198,7 +198,8 @@ void command_client(struct server *server, struct request *request)
 		resp_simple(b, "OK"); /* of no consequence here */
 	} else {
 		request_error(request, METRIC_ERROR_INVALID,
-			      "ERR unknown subcommand or wrong number of arguments: CLIENT ID, INFO, LIST, GETNAME, SETNAME, SETINFO, KILL, NO-EVICT, NO-TOUCH");
+			      "ERR unknown subcommand or wrong number of arguments: CLIENT ID, INFO, LIST, GETNAME, SETNAME, "
+			      "SETINFO, KILL, NO-EVICT, NO-TOUCH");
 	}
 	request_end(request);
 }

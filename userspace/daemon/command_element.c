@@ -39,7 +39,8 @@ bool attributes_argument(struct job *job, const struct resp_argument *a)
 		json = json_loadb(a->data, a->size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
 		if (!json || memchr(a->data, '\0', a->size)) {
 			json_decref(json);
-			request_error(job->request, METRIC_ERROR_INVALID, "ERR attributes are no JSON, or name a member twice: at byte %d", error.position);
+			request_error(job->request, METRIC_ERROR_INVALID,
+				      "ERR attributes are no JSON, or name a member twice: at byte %d", error.position);
 			return false;
 		}
 		json_decref(json);

@@ -103,7 +103,8 @@ static void info_cpu(struct server *server, struct request *request, struct buff
 	(void)server;
 	(void)request;
 	getrusage(RUSAGE_SELF, &usage);
-	buffer_printf(b, "used_cpu_sys:%lld.%06ld\r\nused_cpu_user:%lld.%06ld\r\n", (long long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec,
+	buffer_printf(b, "used_cpu_sys:%lld.%06ld\r\nused_cpu_user:%lld.%06ld\r\n",
+		      (long long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec,
 		      (long long)usage.ru_utime.tv_sec, (long)usage.ru_utime.tv_usec);
 }
 

@@ -24,7 +24,8 @@ struct element_read {
 };
 
 /* Calls @answer with the keeper of the gallery that is the second argument; NULL: there is none. For what needs no other thread. */
-static void with_keeper(struct server *server, struct request *request, void (*answer)(struct request *request, struct keeper *keeper))
+static void with_keeper(struct server *server, struct request *request,
+			void (*answer)(struct request *request, struct keeper *keeper))
 {
 	const struct resp_argument *key = &request->argument[1];
 	struct gallery *gallery = gallery_get(server->galleries, key->data, key->size);
@@ -343,7 +344,8 @@ void command_vrandmember(struct server *server, struct request *request)
 		request_end(request);
 		return;
 	}
-	r = job_begin_with(server, request, sizeof(*r), gallery_get(server->galleries, request->argument[1].data, request->argument[1].size));
+	r = job_begin_with(server, request, sizeof(*r),
+			   gallery_get(server->galleries, request->argument[1].data, request->argument[1].size));
 	if (!r)
 		return;
 	r->single = request->arguments == 2;

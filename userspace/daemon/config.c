@@ -12,22 +12,23 @@
 #include <unistd.h>
 
 /*
- * libinih hands out neither line numbers nor empty sections, and shortens long lines and headings without a word. So the lines are fed to it one by one, by
- * next_line, which knows where it is, refuses what would not come out whole, and reads headings itself.
+ * libinih hands out neither line numbers nor empty sections, and shortens long lines and headings without a word. So the lines
+ * are fed to it one by one, by next_line, which knows where it is, refuses what would not come out whole, and reads headings
+ * itself.
  */
 struct reading {
-	const char *name;            /* of the file, for messages */
-	const char *text, *end;      /* what is left */
+	const char *name;	/* of the file, for messages */
+	const char *text, *end; /* what is left */
 	struct config *config;
 	int line;
-	bool indented;               /* the present line */
+	bool indented;		     /* the present line */
 	enum config_section section; /* CONFIG_SECTIONS: before the first heading */
-	void *target;                /* what the section's keys belong to */
+	void *target;		     /* what the section's keys belong to */
 	uint32_t sections_seen;
-	uint64_t keys_seen;          /* in this section, by place in config_keys */
+	uint64_t keys_seen; /* in this section, by place in config_keys */
 	const struct config_key *last;
-	int fault_line;              /* 0: no fault so far */
-	char *error;                 /* [512] */
+	int fault_line; /* 0: no fault so far */
+	char *error;	/* [512] */
 };
 
 static int fault(struct reading *r, const char *format, ...) DAEMON_PRINTF(2, 3);
@@ -74,8 +75,8 @@ static int add_user(struct reading *r, const char *name, size_t size)
 	struct config_user *user;
 
 	if (!name_is_good(name, size, sizeof(user->name) - 1, "_.-@"))
-		return fault(r, "'%.*s' is no name of a user: 1 to %zu of A-Z a-z 0-9 _ . - @, not beginning with .", (int)(size < 80 ? size : 80), name,
-			     sizeof(user->name) - 1);
+		return fault(r, "'%.*s' is no name of a user: 1 to %zu of A-Z a-z 0-9 _ . - @, not beginning with .",
+			     (int)(size < 80 ? size : 80), name, sizeof(user->name) - 1);
 	for (uint32_t i = 0; i < config->users; i++) {
 		if (strlen(config->user[i].name) == size && !memcmp(config->user[i].name, name, size))
 			return fault(r, "[user %s] is there twice", config->user[i].name);
@@ -100,8 +101,8 @@ static int add_gallery(struct reading *r, const char *name, size_t size)
 	struct config_gallery *gallery;
 
 	if (!name_is_good(name, size, DAEMON_NAME_BYTES_MAX, "_.-:"))
-		return fault(r, "'%.*s' is no name of a gallery: 1 to %d of A-Z a-z 0-9 _ . - :, not beginning with .", (int)(size < 80 ? size : 80), name,
-			     DAEMON_NAME_BYTES_MAX);
+		return fault(r, "'%.*s' is no name of a gallery: 1 to %d of A-Z a-z 0-9 _ . - :, not beginning with .",
+			     (int)(size < 80 ? size : 80), name, DAEMON_NAME_BYTES_MAX);
 	for (uint32_t i = 0; i < config->galleries; i++) {
 		if (strlen(config->gallery[i].name) == size && !memcmp(config->gallery[i].name, name, size))
 			return fault(r, "[gallery %s] is there twice", config->gallery[i].name);
@@ -163,7 +164,8 @@ static int heading(struct reading *r, const char *line, size_t size)
 		r->sections_seen |= 1u << i;
 		return 0;
 	}
-	return fault(r, "[%.*s]: there is no such section; there are [server], [search], [enrol], [tls], [user NAME], [gallery NAME]",
+	return fault(r,
+		     "[%.*s]: there is no such section; there are [server], [search], [enrol], [tls], [user NAME], [gallery NAME]",
 		     (int)(word_size < 40 ? word_size : 40), word);
 }
 
@@ -234,7 +236,8 @@ static int take(void *arg, const char *section, const char *name, const char *va
 	}
 	key = config_key_find(r->section, name);
 	if (!key) {
-		fault(r, "%.60s: there is no such key in [%s]; lineupd --help-config lists them", name, config_section_names[r->section]);
+		fault(r, "%.60s: there is no such key in [%s]; lineupd --help-config lists them", name,
+		      config_section_names[r->section]);
 		return 0;
 	}
 	bit = 1ull << (key - config_keys);
@@ -259,7 +262,8 @@ static int take(void *arg, const char *section, const char *name, const char *va
 	}
 	for (const char *word = value; *word; word += strspn(word, " \t")) {
 		if (*word == '#' || *word == ';') {
-			fault(r, "%s: a word of the value begins with %c; a comment behind a value begins with a blank and ;", key->name, *word);
+			fault(r, "%s: a word of the value begins with %c; a comment behind a value begins with a blank and ;",
+			      key->name, *word);
 			return 0;
 		}
 		word += strcspn(word, " \t");
@@ -307,10 +311,13 @@ static int default_listener(struct config *config, char error[512])
 	if (!directory && !geteuid())
 		directory = "/run/lineup";
 	if (!directory || *directory != '/') {
-		snprintf(error, 512, "listen: neither $RUNTIME_DIRECTORY nor $XDG_RUNTIME_DIR names a directory for the Unix socket: give listen = unix:/PATH");
+		snprintf(error, 512,
+			 "listen: neither $RUNTIME_DIRECTORY nor $XDG_RUNTIME_DIR names a directory for the Unix socket: give "
+			 "listen = unix:/PATH");
 		return -EINVAL;
 	}
-	size = snprintf(config->listen[0].address, sizeof(config->listen[0].address), "unix:%.*s/lineup.sock", (int)strcspn(directory, ":"), directory);
+	size = snprintf(config->listen[0].address, sizeof(config->listen[0].address), "unix:%.*s/lineup.sock",
+			(int)strcspn(directory, ":"), directory);
 	if (size >= (int)sizeof(config->listen[0].address)) {
 		snprintf(error, 512, "listen: %.200s: the path is too long for a Unix socket: give listen = unix:/PATH", directory);
 		return -EINVAL;
@@ -330,7 +337,9 @@ static void *copy(const void *from, size_t size)
 int config_parse(const char *name, const char *text, size_t size, struct config *config, char error[512])
 {
 	struct config next = *config;
-	struct reading r = { .name = name, .text = text, .end = text + size, .config = &next, .section = CONFIG_SECTIONS, .error = error };
+	struct reading r = {
+		.name = name, .text = text, .end = text + size, .config = &next, .section = CONFIG_SECTIONS, .error = error
+	};
 	int line;
 
 	next.user = copy(config->user, config->users * sizeof(*config->user));
@@ -381,7 +390,10 @@ int config_read(const char *path, struct config *config, char error[512])
 	if (fd >= 0)
 		close(fd);
 	if (err)
-		snprintf(error, 512, "%.400s: %s", path, err == -EINVAL ? "is no file" : err == -EAGAIN ? "changed while it was read" : strerror(-err));
+		snprintf(error, 512, "%.400s: %s", path,
+			 err == -EINVAL	  ? "is no file"
+			 : err == -EAGAIN ? "changed while it was read"
+					  : strerror(-err));
 	else
 		err = config_parse(path, text, (size_t)stat.st_size, config, error);
 	free(text);

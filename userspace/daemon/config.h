@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The configuration: one table of keys with unit, default and limits; read from an ini file; lineup.conf(5) is written from the same table. */
+/*
+ * The configuration: one table of keys with unit, default and limits; read from an ini file; lineup.conf(5) is written from the
+ * same table.
+ */
 #ifndef LINEUPD_CONFIG_H
 #define LINEUPD_CONFIG_H
 
@@ -8,9 +11,9 @@
 #include "daemon.h"
 
 /*
- * The file, as libinih takes it apart: [section] headings, key = value lines, comments that begin with ; or # on a line of their own or with a blank and ; after a
- * value, at most CONFIG_LINE_BYTES_MAX bytes a line. Keys whose values are lists may go on in indented lines. Files may be given as "credential:NAME", which
- * stands for $CREDENTIALS_DIRECTORY/NAME.
+ * The file, as libinih takes it apart: [section] headings, key = value lines, comments that begin with ; or # on a line of
+ * their own or with a blank and ; after a value, at most CONFIG_LINE_BYTES_MAX bytes a line. Keys whose values are lists may go
+ * on in indented lines. Files may be given as "credential:NAME", which stands for $CREDENTIALS_DIRECTORY/NAME.
  */
 enum {
 	CONFIG_LINE_BYTES_MAX = 198,    /* libinih splits longer ones in silence, so they are refused */
@@ -114,7 +117,8 @@ extern const char *const config_section_names[CONFIG_SECTIONS];
 /* NULL: no such key there. */
 const struct config_key *config_key_find(enum config_section section, const char *name);
 /*
- * Sets the field of @key in @target, a struct config, config_user or config_gallery. -EINVAL: @error says what is wrong and what is allowed, and nothing is set.
+ * Sets the field of @key in @target, a struct config, config_user or config_gallery. -EINVAL: @error says what is wrong and
+ * what is allowed, and nothing is set.
  */
 int config_key_set(const struct config_key *key, void *target, const char *value, char error[512]);
 /* "Default: 64M. Limits: 64K to 1G bytes.": the same words in --help-config and in the manual page. Returns @out. */
@@ -127,8 +131,9 @@ void config_print_keys(void);
 /* Defaults. */
 void config_init(struct config *config);
 /*
- * Reads @path over what @config holds. -EINVAL, with one line in @error for the first fault: "FILE:LINE: KEY: what is wrong and what is allowed"; -ENOENT ...: @error says
- * that it cannot be read. Unknown sections and keys, repeated ones and values out of range are faults; with a fault @config stays as it was.
+ * Reads @path over what @config holds. -EINVAL, with one line in @error for the first fault: "FILE:LINE: KEY: what is wrong and
+ * what is allowed"; -ENOENT ...: @error says that it cannot be read. Unknown sections and keys, repeated ones and values out of
+ * range are faults; with a fault @config stays as it was.
  */
 int config_read(const char *path, struct config *config, char error[512]);
 /* Likewise for text in memory, which is called @name in messages. */
@@ -146,7 +151,10 @@ struct config_endpoint {
 	bool loopback;           /* unix: true */
 };
 
-/* Takes "unix:/path", "tcp:HOST:PORT" or "tls:HOST:PORT" apart; hosts are addresses, not names, [in brackets] if they hold colons. -EINVAL with @error. */
+/*
+ * Takes "unix:/path", "tcp:HOST:PORT" or "tls:HOST:PORT" apart; hosts are addresses, not names, [in brackets] if they hold
+ * colons. -EINVAL with @error.
+ */
 int config_endpoint(const char *text, struct config_endpoint *endpoint, char error[512]);
 /* TCP beyond loopback needs TLS with certificates or users with secrets, and so on. -EINVAL with @error. */
 int config_check(const struct config *config, char error[512]);

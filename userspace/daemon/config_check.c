@@ -29,7 +29,8 @@ static int endpoint_unix(const char *text, const char *path, struct config_endpo
 	if (*path != '/')
 		return refuse(error, "listen: %.150s: unix: takes an absolute path", text);
 	if (strlen(path) >= sizeof(un->sun_path))
-		return refuse(error, "listen: %.150s: the path of a Unix socket has at most %zu bytes", text, sizeof(un->sun_path) - 1);
+		return refuse(error, "listen: %.150s: the path of a Unix socket has at most %zu bytes", text,
+			      sizeof(un->sun_path) - 1);
 	un->sun_family = AF_UNIX;
 	memcpy(un->sun_path, path, strlen(path) + 1);
 	endpoint->address_bytes = sizeof(*un);
@@ -44,7 +45,8 @@ static bool is_loopback(const struct sockaddr_storage *address)
 
 	if (address->ss_family == AF_INET)
 		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) || (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && in6->sin6_addr.s6_addr[12] == 127);
+	return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && in6->sin6_addr.s6_addr[12] == 127);
 }
 
 static int endpoint_tcp(const char *text, const char *host, struct config_endpoint *endpoint, char error[512])
@@ -95,7 +97,8 @@ int config_endpoint(const char *text, struct config_endpoint *endpoint, char err
 		if (strncmp(text, kinds[i].prefix, strlen(kinds[i].prefix)))
 			continue;
 		endpoint->kind = kinds[i].kind;
-		return endpoint->kind == CONFIG_UNIX ? endpoint_unix(text, rest, endpoint, error) : endpoint_tcp(text, rest, endpoint, error);
+		return endpoint->kind == CONFIG_UNIX ? endpoint_unix(text, rest, endpoint, error)
+						     : endpoint_tcp(text, rest, endpoint, error);
 	}
 	return refuse(error, "listen: '%.150s' is neither unix:/PATH nor tcp:ADDRESS:PORT nor tls:ADDRESS:PORT", text);
 }
@@ -127,14 +130,20 @@ static int check_listener(const struct config *config, const char *address, char
 	if (endpoint.kind == CONFIG_UNIX)
 		return 0;
 	if (endpoint.kind == CONFIG_TCP && !endpoint.loopback)
-		return refuse(error, "listen: %s: TCP without TLS is for loopback addresses only, since probes and secrets would be readable: use tls:", address);
+		return refuse(error,
+			      "listen: %s: TCP without TLS is for loopback addresses only, since probes and secrets would be "
+			      "readable: use tls:",
+			      address);
 	if (endpoint.kind == CONFIG_TCP && !any_secret(config))
-		return refuse(error, "listen: %s: nobody could use it: it takes a [user NAME] with a secret_file, for AUTH", address);
+		return refuse(error, "listen: %s: nobody could use it: it takes a [user NAME] with a secret_file, for AUTH",
+			      address);
 	if (endpoint.kind == CONFIG_TCP_TLS && (!*config->certificate || !*config->key))
 		return refuse(error, "listen: %s: TLS takes a certificate and a key in [tls]", address);
 	if (endpoint.kind == CONFIG_TCP_TLS && !any_secret(config) && !(*config->ca && any_certificate(config)))
 		return refuse(error,
-			      "listen: %s: nobody could use it: it takes a [user NAME] with a secret_file, or ca in [tls] and a [user NAME] with a certificate", address);
+			      "listen: %s: nobody could use it: it takes a [user NAME] with a secret_file, or ca in [tls] and a "
+			      "[user NAME] with a certificate",
+			      address);
 	return 0;
 }
 
@@ -144,9 +153,11 @@ static int check_users(const struct config *config, char error[512])
 		const struct config_user *user = &config->user[i];
 
 		if (!*user->secret_file && !*user->certificate && user->uid < 0)
-			return refuse(error, "[user %s]: has neither secret_file, certificate nor uid: nobody could be this user", user->name);
+			return refuse(error, "[user %s]: has neither secret_file, certificate nor uid: nobody could be this user",
+				      user->name);
 		if (*user->certificate && !*config->ca)
-			return refuse(error, "[user %s]: certificate: clients' certificates are only asked for with a ca in [tls]", user->name);
+			return refuse(error, "[user %s]: certificate: clients' certificates are only asked for with a ca in [tls]",
+				      user->name);
 		for (uint32_t j = 0; j < i; j++) {
 			const struct config_user *other = &config->user[j];
 
@@ -181,12 +192,14 @@ int config_check(const struct config *config, char error[512])
 	if (*config->metrics) {
 		snprintf(address, sizeof(address), "tcp:%s", config->metrics);
 		if (config_endpoint(address, &endpoint, error) || !endpoint.loopback)
-			return refuse(error, "metrics: %s: takes a loopback address and a port, as 127.0.0.1:9464 or [::1]:9464", config->metrics);
+			return refuse(error, "metrics: %s: takes a loopback address and a port, as 127.0.0.1:9464 or [::1]:9464",
+				      config->metrics);
 	}
 	for (uint32_t i = 0; i < config->galleries; i++) {
 		for (uint32_t j = 0; j < i; j++) {
 			if (!strcmp(config->gallery[i].path, config->gallery[j].path))
-				return refuse(error, "[gallery %s]: path: is that of [gallery %s] too", config->gallery[i].name, config->gallery[j].name);
+				return refuse(error, "[gallery %s]: path: is that of [gallery %s] too", config->gallery[i].name,
+					      config->gallery[j].name);
 		}
 	}
 	return check_users(config, error);

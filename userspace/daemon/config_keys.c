@@ -15,13 +15,15 @@ const char *const config_section_names[CONFIG_SECTIONS] = { "server", "search", 
 
 const struct config_key config_keys[] = {
 	{ CONFIG_SERVER, "listen", CONFIG_LISTENERS, IN(config, listen), NULL, 0, 0, "addresses separated by blanks", NULL,
-	  "Where clients connect: unix:/PATH, tcp:ADDRESS:PORT on loopback addresses only, tls:ADDRESS:PORT. Without it, and without sockets from the service manager: "
+	  "Where clients connect: unix:/PATH, tcp:ADDRESS:PORT on loopback addresses only, tls:ADDRESS:PORT. Without it, and "
+	  "without sockets from the service manager: "
 	  "lineup.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or /run/lineup." },
 	{ CONFIG_SERVER, "directory", CONFIG_DIRECTORY, IN(config, directory), NULL, 0, 0, "a directory", NULL,
 	  "Every gallery in it is served under the name of its directory, and new ones are made there." },
 	{ CONFIG_SERVER, "metrics", CONFIG_TEXT, IN(config, metrics), NULL, 0, 0, "ADDRESS:PORT", NULL,
 	  "Where /metrics and /healthz are served over HTTP: a loopback address. Without it they are not." },
-	{ CONFIG_SERVER, "log_level", CONFIG_CHOICE, IN(config, log_level), "info", 0, 0, NULL, "error, warn, info, debug", "The least severe messages that are logged." },
+	{ CONFIG_SERVER, "log_level", CONFIG_CHOICE, IN(config, log_level), "info", 0, 0, NULL, "error, warn, info, debug",
+	  "The least severe messages that are logged." },
 	{ CONFIG_SERVER, "clients_max", CONFIG_NUMBER, IN(config, clients_max), "16384", 1, 1000000, "connections", NULL,
 	  "More are told so and closed. Each needs a file descriptor." },
 	{ CONFIG_SERVER, "client_idle_s", CONFIG_NUMBER, IN(config, client_idle_s), "0", 0, 31536000, "seconds", NULL,
@@ -32,8 +34,8 @@ const struct config_key config_keys[] = {
 	  "Of one connection under way at once; more are not read until one has been answered." },
 	{ CONFIG_SERVER, "request_bytes_max", CONFIG_BYTES, IN(config, request_bytes_max), "64M", K(64), G(1), "bytes", NULL,
 	  "Of one request. A larger one is a protocol error, which ends the connection." },
-	{ CONFIG_SERVER, "client_output_bytes_max", CONFIG_BYTES, IN(config, client_output_bytes_max), "16M", K(64), G(1), "bytes", NULL,
-	  "Of replies that a client has not read. Above it its requests wait; at ten times as much it is closed." },
+	{ CONFIG_SERVER, "client_output_bytes_max", CONFIG_BYTES, IN(config, client_output_bytes_max), "16M", K(64), G(1), "bytes",
+	  NULL, "Of replies that a client has not read. Above it its requests wait; at ten times as much it is closed." },
 	{ CONFIG_SERVER, "unix_mode", CONFIG_OCTAL, IN(config, unix_mode), "0660", 0, 0777, "the mode of Unix sockets", NULL,
 	  "Who may connect to them at all; what they may do there is told by [user NAME]." },
 	{ CONFIG_SERVER, "drain_s", CONFIG_NUMBER, IN(config, drain_s), "10", 0, 3600, "seconds", NULL,
@@ -65,28 +67,32 @@ const struct config_key config_keys[] = {
 	{ CONFIG_SEARCH, "deadline_ms", CONFIG_NUMBER, IN(config, deadline_ms), "0", 0, 3600000, "milliseconds", NULL,
 	  "A search that has waited so long for room is answered with an error. 0: it may wait any time." },
 
-	{ CONFIG_ENROL, "group_max", CONFIG_NUMBER, IN(config, group_max), "1024", 1, LINEUP_GROUP_OPERATIONS_MAX, "operations", NULL,
-	  "That share one sync of the disk." },
-	{ CONFIG_ENROL, "waiting_operations_max", CONFIG_NUMBER, IN(config, waiting_operations_max), "16384", 1, 1000000, "operations", NULL,
-	  "Of one gallery. More are answered with BUSY at once." },
-	{ CONFIG_ENROL, "maintain_bytes_per_second", CONFIG_BYTES, IN(config, maintain_bytes_per_second), "128M", 0, UINT64_MAX >> 1, "bytes a second", NULL,
-	  "That sealing and compaction read and write beside searches. 0: no limit." },
+	{ CONFIG_ENROL, "group_max", CONFIG_NUMBER, IN(config, group_max), "1024", 1, LINEUP_GROUP_OPERATIONS_MAX, "operations",
+	  NULL, "That share one sync of the disk." },
+	{ CONFIG_ENROL, "waiting_operations_max", CONFIG_NUMBER, IN(config, waiting_operations_max), "16384", 1, 1000000,
+	  "operations", NULL, "Of one gallery. More are answered with BUSY at once." },
+	{ CONFIG_ENROL, "maintain_bytes_per_second", CONFIG_BYTES, IN(config, maintain_bytes_per_second), "128M", 0,
+	  UINT64_MAX >> 1, "bytes a second", NULL, "That sealing and compaction read and write beside searches. 0: no limit." },
 	{ CONFIG_ENROL, "compact_percent", CONFIG_NUMBER, IN(config, compact_percent), "20", 0, 100, "percent", NULL,
 	  "Of a gallery's rows that are deleted, from which they are dropped from the disk. 0: only when LINEUP.MAINTAIN asks." },
 
-	{ CONFIG_TLS, "certificate", CONFIG_FILE, IN(config, certificate), NULL, 0, 0, "a PEM file", NULL, "The daemon's certificate, with its chain. TLS listeners need it." },
+	{ CONFIG_TLS, "certificate", CONFIG_FILE, IN(config, certificate), NULL, 0, 0, "a PEM file", NULL,
+	  "The daemon's certificate, with its chain. TLS listeners need it." },
 	{ CONFIG_TLS, "key", CONFIG_FILE, IN(config, key), NULL, 0, 0, "a PEM file", NULL, "The certificate's private key." },
 	{ CONFIG_TLS, "ca", CONFIG_FILE, IN(config, ca), NULL, 0, 0, "a PEM file", NULL,
-	  "Authorities that sign clients' certificates: with it, a client without such a certificate is refused. Without it, TLS clients use AUTH." },
+	  "Authorities that sign clients' certificates: with it, a client without such a certificate is refused. Without it, TLS "
+	  "clients use AUTH." },
 
 	{ CONFIG_USER, "secret_file", CONFIG_FILE, IN(config_user, secret_file), NULL, 0, 0, "a file", NULL,
-	  "Holds the line that lineupd --hash-secret prints of the secret that AUTH is given. Others must not be able to read it. Without it: no AUTH." },
+	  "Holds the line that lineupd --hash-secret prints of the secret that AUTH is given. Others must not be able to read it. "
+	  "Without it: no AUTH." },
 	{ CONFIG_USER, "certificate", CONFIG_TEXT, IN(config_user, certificate), NULL, 0, 0, "a common name, or sha256:HEX", NULL,
 	  "Whose TLS client certificate has this common name, or this SHA-256 digest, is this user." },
 	{ CONFIG_USER, "uid", CONFIG_UID, IN(config_user, uid), NULL, 0, UINT32_MAX - 1, "a number", NULL,
 	  "Who connects to a Unix socket as this Unix user is this user." },
 	{ CONFIG_USER, "roles", CONFIG_LIST, IN(config_user, roles), NULL, 0, 0, "roles separated by blanks", NULL,
-	  "searcher, enroller, auditor, admin; with :PATTERN for the galleries that match it (* stands for any text, ? for one character), for all without." },
+	  "searcher, enroller, auditor, admin; with :PATTERN for the galleries that match it (* stands for any text, ? for one "
+	  "character), for all without." },
 
 	{ CONFIG_GALLERY, "path", CONFIG_DIRECTORY, IN(config_gallery, path), NULL, 0, 0, "a gallery's directory", NULL,
 	  "Where the gallery is. It is needed, and the daemon does not start if the gallery cannot be opened." },
@@ -186,7 +192,8 @@ static int add_listeners(struct config *config, const char *value, char error[51
 		}
 		address = config->listen[count].address;
 		if (size >= sizeof(config->listen[count].address)) {
-			snprintf(error, 512, "listen: '%.40s...' is longer than %zu bytes", value, sizeof(config->listen[count].address) - 1);
+			snprintf(error, 512, "listen: '%.40s...' is longer than %zu bytes", value,
+				 sizeof(config->listen[count].address) - 1);
 			return -EINVAL;
 		}
 		memset(address, 0, sizeof(config->listen[count].address));
@@ -201,7 +208,10 @@ static int add_listeners(struct config *config, const char *value, char error[51
 	return 0;
 }
 
-/* Absolute paths, so that where the daemon was started changes nothing; credentials by the directory that the service manager tells. */
+/*
+ * Absolute paths, so that where the daemon was started changes nothing; credentials by the directory that the service manager
+ * tells.
+ */
 static int set_path(const struct config_key *key, char *field, const char *value, char error[512])
 {
 	static const char prefix[] = "credential:";
@@ -214,7 +224,9 @@ static int set_path(const struct config_key *key, char *field, const char *value
 		if (!*name || strchr(name, '/') || *name == '.')
 			return not_one(key, value, error);
 		if (!directory) {
-			snprintf(error, 512, "%s: %.100s: there is no $CREDENTIALS_DIRECTORY: the service manager was not told LoadCredential=", key->name, value);
+			snprintf(error, 512,
+				 "%s: %.100s: there is no $CREDENTIALS_DIRECTORY: the service manager was not told LoadCredential=",
+				 key->name, value);
 			return -EINVAL;
 		}
 		if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
@@ -231,7 +243,8 @@ static int set_number(const struct config_key *key, void *field, const char *val
 	uint64_t number;
 	uint32_t small;
 
-	if (read_number(value, key->type == CONFIG_OCTAL ? 8 : 10, key->type == CONFIG_BYTES, &number) || number < key->min || number > key->max)
+	if (read_number(value, key->type == CONFIG_OCTAL ? 8 : 10, key->type == CONFIG_BYTES, &number) || number < key->min ||
+	    number > key->max)
 		return not_one(key, value, error);
 	small = (uint32_t)number;
 	if (key->size == sizeof(small))
@@ -299,17 +312,19 @@ const char *config_key_facts(const struct config_key *key, char out[512])
 	switch (key->type) {
 	case CONFIG_NUMBER:
 	case CONFIG_UID:
-		snprintf(out, 512, "Default: %s. Limits: %llu to %llu. Unit: %s.", fallback, (unsigned long long)key->min, (unsigned long long)key->max, key->unit);
+		snprintf(out, 512, "Default: %s. Limits: %llu to %llu. Unit: %s.", fallback, (unsigned long long)key->min,
+			 (unsigned long long)key->max, key->unit);
 		break;
 	case CONFIG_BYTES:
 		if (key->max > G(1024) * 1024)
 			snprintf(out, 512, "Default: %s. Limit: none. Unit: %s, or with K, M, G, T.", fallback, key->unit);
 		else
-			snprintf(out, 512, "Default: %s. Limits: %s to %s. Unit: %s, or with K, M, G, T.", fallback, size_text(key->min, low),
-				 size_text(key->max, high), key->unit);
+			snprintf(out, 512, "Default: %s. Limits: %s to %s. Unit: %s, or with K, M, G, T.", fallback,
+				 size_text(key->min, low), size_text(key->max, high), key->unit);
 		break;
 	case CONFIG_OCTAL:
-		snprintf(out, 512, "Default: %s. Limits: 0 to 0%llo. Unit: %s, octal.", fallback, (unsigned long long)key->max, key->unit);
+		snprintf(out, 512, "Default: %s. Limits: 0 to 0%llo. Unit: %s, octal.", fallback, (unsigned long long)key->max,
+			 key->unit);
 		break;
 	case CONFIG_BOOL:
 		snprintf(out, 512, "Default: %s. Allowed: yes, no.", fallback);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum gallery_state { GALLERY_OPENING, GALLERY_READY, GALLERY_CLOSING };
+enum gallery_state { GALLERY_OPENING, GALLERY_READY, GALLERY_CLOSING, GALLERY_FAILED };
 
 struct waiter {
 	struct waiter *next;
@@ -26,6 +26,7 @@ struct gallery {
 	char *path;
 	enum gallery_state state;
 	bool configured;         /* by a [gallery] of the configuration */
+	bool known;              /* it is there, whether or not it can be opened */
 	uint32_t references;
 	struct keeper *keeper;
 	struct waiter *waiters;
@@ -73,6 +74,13 @@ static struct gallery *find(const struct galleries *gs, const char *name, size_t
 	return NULL;
 }
 
+const char *gallery_failure(struct galleries *gs, const char *name, size_t size)
+{
+	const struct gallery *g = find(gs, name, size);
+
+	return g && g->state == GALLERY_FAILED ? g->message : NULL;
+}
+
 static void gallery_free(struct gallery *g)
 {
 	free(g->path);
@@ -106,7 +114,8 @@ static int gallery_new(struct galleries *gs, const char *name, size_t size, cons
 		free(g);
 		return -ENOMEM;
 	}
-	g->setup = (struct keeper_setup){ .ctx = gs->ctx, .crew = gs->crew, .loop = gs->loop, .config = gs->config, .name = g->name, .path = g->path };
+	g->setup = (struct keeper_setup){ .ctx = gs->ctx, .crew = gs->crew, .loop = gs->loop,
+		.config = gs->config, .name = g->name, .path = g->path };
 	*gallery = g;
 	return 0;
 }
@@ -116,6 +125,36 @@ static void link_gallery(struct gallery *g)
 	g->next = g->galleries->first;
 	g->galleries->first = g;
 	g->galleries->count++;
+}
+
+static void log_failure(struct gallery *g, const char *event)
+{
+	char name[2 * DAEMON_NAME_BYTES_MAX], text[2 * MESSAGE_BYTES];
+
+	if (!g->message[0])
+		snprintf(g->message, sizeof(g->message), "%s", strerror(-g->err));
+	log_event(LOG_ERROR, event, "gallery=%s error=%s", log_quote(name, sizeof(name), g->name),
+		  log_quote(text, sizeof(text), g->message));
+}
+
+/* It stays known, with the reason, for who asks and for the health check. */
+static void fail(struct gallery *g)
+{
+	struct metrics_gallery m = { 0 };
+
+	g->state = GALLERY_FAILED;
+	log_failure(g, "gallery_not_served");
+	snprintf(m.name, sizeof(m.name), "%s", g->name);
+	snprintf(m.refuses, sizeof(m.refuses), "it cannot be opened");
+	metrics_set_gallery(&m);
+}
+
+/* Forgets one that could not be opened. */
+static void forget(struct gallery *g)
+{
+	metrics_drop_gallery(g->name);
+	unlink_gallery(g);
+	gallery_free(g);
 }
 
 static void tell(struct waiter *w, int err, const char *message)
@@ -159,15 +198,13 @@ static void ended(struct task *task)
 	g->has_thread = false;
 	g->waiters = NULL;
 	snprintf(message, sizeof(message), "%s", g->message);
-	if (err && message[0]) {
-		char name[2 * DAEMON_NAME_BYTES_MAX], text[2 * MESSAGE_BYTES];
-
-		log_event(LOG_ERROR, "gallery_failed", "gallery=%s error=%s", log_quote(name, sizeof(name), g->name),
-			  log_quote(text, sizeof(text), message));
-	}
 	if (g->state == GALLERY_OPENING && !err) {
 		g->state = GALLERY_READY;
+	} else if (g->state == GALLERY_OPENING && g->known) {
+		fail(g);
 	} else {
+		if (g->state == GALLERY_OPENING)
+			log_failure(g, "gallery_failed");
 		unlink_gallery(g);
 		gallery_free(g);
 	}
@@ -245,25 +282,33 @@ bool gallery_wait(struct galleries *gs, const char *name, size_t size, gallery_d
 {
 	struct gallery *g = find(gs, name, size);
 
-	return g && g->state != GALLERY_READY && !add_waiter(g, done, arg, false);
+	return g && (g->state == GALLERY_OPENING || g->state == GALLERY_CLOSING) && !add_waiter(g, done, arg, false);
 }
 
 /* Opens a gallery by a thread; answers by itself what cannot begin. */
-static struct gallery *begin(struct galleries *gs, const char *name, size_t size, const char *path, gallery_done_fn *done, void *arg)
+static struct gallery *begin(struct galleries *gs, const char *name, size_t size, const char *path,
+			     gallery_done_fn *done, void *arg)
 {
 	struct gallery *g = find(gs, name, size);
+	bool known = g && g->state == GALLERY_FAILED;
 	int err;
 
+	if (known && path) {
+		forget(g); /* another attempt */
+		g = NULL;
+	}
 	if (!gallery_name_ok(name, size)) {
 		done(arg, -EINVAL, "a gallery's name is 1 to 128 of A-Z a-z 0-9 _ . - : and does not begin with '.'");
-	} else if (g && (g->state == GALLERY_READY || add_waiter(g, done, arg, true))) {
+	} else if (g && (g->state == GALLERY_READY || g->state == GALLERY_FAILED || add_waiter(g, done, arg, true))) {
 		done(arg, -EEXIST, "there is a gallery of this name");
 	} else if (!g && gs->count >= DAEMON_GALLERIES_MAX) {
 		done(arg, -ENOSPC, "1024 galleries are open, which is the limit");
 	} else if (!g) {
 		err = gallery_new(gs, name, size, path, &g);
-		if (!err)
+		if (!err) {
+			g->known = known;
 			return g;
+		}
 		done(arg, err, strerror(-err));
 	}
 	return NULL;
@@ -319,6 +364,11 @@ void gallery_detach(struct galleries *gs, const char *name, size_t size, gallery
 	struct gallery *g = find(gs, name, size);
 	int err;
 
+	if (g && g->state == GALLERY_FAILED) {
+		forget(g);
+		done(arg, 0, "");
+		return;
+	}
 	if (!g || g->state != GALLERY_READY) {
 		done(arg, -ENOENT, "there is no such gallery");
 		return;
@@ -351,7 +401,8 @@ uint32_t galleries_count(const struct galleries *gs)
 	return count;
 }
 
-int galleries_create(struct lineup_ctx *ctx, struct lineup_crew *crew, struct loop *loop, const struct config *config, struct galleries **galleries)
+int galleries_create(struct lineup_ctx *ctx, struct lineup_crew *crew, struct loop *loop,
+		     const struct config *config, struct galleries **galleries)
 {
 	struct galleries *gs = calloc(1, sizeof(*gs));
 
@@ -371,21 +422,23 @@ static int open_now(struct galleries *gs, const char *name, const char *path, bo
 	if (!gallery_name_ok(name, strlen(name)) || gs->count >= DAEMON_GALLERIES_MAX) {
 		char text[2 * 256];
 
-		log_event(LOG_WARN, "gallery_skipped", "name=%s reason=\"not a gallery's name, or too many\"", log_quote(text, sizeof(text), name));
+		log_event(LOG_WARN, "gallery_skipped", "name=%s reason=\"not a gallery's name, or too many\"",
+			  log_quote(text, sizeof(text), name));
 		return -EINVAL;
 	}
 	err = gallery_new(gs, name, strlen(name), path, &g);
 	if (err)
 		return err;
 	g->configured = configured;
-	err = keeper_create(&g->setup, &g->keeper);
-	if (err) {
-		gallery_free(g);
-		return err;
-	}
-	g->state = GALLERY_READY;
+	message_catch(g->message);
+	g->err = keeper_create(&g->setup, &g->keeper);
+	message_catch(NULL);
 	link_gallery(g);
-	return 0;
+	if (g->err)
+		fail(g);
+	else
+		g->state = GALLERY_READY;
+	return g->err;
 }
 
 /* Calls @each for the galleries in the configured directory. */
@@ -446,10 +499,17 @@ static void reloaded(void *arg, int err, const char *message)
 		log_event(LOG_ERROR, "gallery_failed", "error=%s", log_quote(text, sizeof(text), message));
 }
 
-static void attach_found(struct galleries *gs, const char *name, const char *path)
+/* Attaches one that is there, unless it is served. */
+static void attach_known(struct galleries *gs, const char *name, const char *path)
 {
-	if (!find(gs, name, strlen(name)))
-		gallery_attach(gs, name, strlen(name), path, reloaded, NULL);
+	struct gallery *g = find(gs, name, strlen(name));
+
+	if (g && g->state != GALLERY_FAILED)
+		return;
+	gallery_attach(gs, name, strlen(name), path, reloaded, NULL);
+	g = find(gs, name, strlen(name));
+	if (g)
+		g->known = true;
 }
 
 void galleries_reload(struct galleries *gs, const struct config *config)
@@ -468,16 +528,14 @@ void galleries_reload(struct galleries *gs, const struct config *config)
 	}
 	for (uint32_t i = 0; i < config->galleries; i++) {
 		const struct config_gallery *c = &config->gallery[i];
-		struct gallery *g = find(gs, c->name, strlen(c->name));
+		struct gallery *g;
 
-		if (!g) {
-			gallery_attach(gs, c->name, strlen(c->name), c->path, reloaded, NULL);
-			g = find(gs, c->name, strlen(c->name));
-		}
+		attach_known(gs, c->name, c->path);
+		g = find(gs, c->name, strlen(c->name));
 		if (g)
 			g->configured = true;
 	}
-	each_in_directory(gs, attach_found);
+	each_in_directory(gs, attach_known);
 }
 
 void galleries_stop(struct galleries *gs)

@@ -6,8 +6,8 @@ enum { LINEAR = 32, LINEAR_BITS = 5 };
 #define VALUE_MAX (1ull << 40)
 
 /*
- * A value v is put where v - 1 belongs, so that a bucket includes its upper end, and powers of two are upper ends. The first 32 buckets hold one value each;
- * then each power of two has 32 of equal width.
+ * A value v is put where v - 1 belongs, so that a bucket includes its upper end, and powers of two are upper ends. The first 32
+ * buckets hold one value each; then each power of two has 32 of equal width.
  */
 static uint32_t place(uint64_t value)
 {
@@ -38,7 +38,8 @@ void histogram_add(struct histogram *histogram, uint64_t value)
 	atomic_fetch_add_explicit(&histogram->bucket[place(value)], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&histogram->count, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
-	while (value > most && !atomic_compare_exchange_weak_explicit(&histogram->max, &most, value, memory_order_relaxed, memory_order_relaxed))
+	while (value > most &&
+	       !atomic_compare_exchange_weak_explicit(&histogram->max, &most, value, memory_order_relaxed, memory_order_relaxed))
 		;
 }
 

@@ -6,7 +6,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Values from 1 to 2^40 (nanoseconds: 18 minutes; larger ones count as the largest, 0 as 1). Buckets end at multiples of powers of two, those included. */
+/*
+ * Values from 1 to 2^40 (nanoseconds: 18 minutes; larger ones count as the largest, 0 as 1). Buckets end at multiples of powers
+ * of two, those included.
+ */
 enum { HISTOGRAM_BUCKETS = 32 * 36 };
 
 struct histogram {
@@ -15,7 +18,10 @@ struct histogram {
 };
 
 void histogram_add(struct histogram *histogram, uint64_t value); /* any thread */
-/* The smallest value that at least @quantile (0 to 1) of the values do not exceed, as the upper end of its bucket; 0: no values. */
+/*
+ * The smallest value that at least @quantile (0 to 1) of the values do not exceed, as the upper end of its bucket; 0: no
+ * values.
+ */
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile);
 uint64_t histogram_below(const struct histogram *histogram, uint64_t value); /* values in buckets that end at @value or before */
 

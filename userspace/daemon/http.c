@@ -55,7 +55,8 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned int st
 }
 
 /*
- * A browser on this machine may be made to ask under a name that leads here. Whoever means this address says so: "127.0.0.1:9464", "[::1]:9464", "localhost".
+ * A browser on this machine may be made to ask under a name that leads here. Whoever means this address says so:
+ * "127.0.0.1:9464", "[::1]:9464", "localhost".
  */
 static bool host_is_loopback(struct MHD_Connection *connection)
 {
@@ -76,8 +77,8 @@ static bool host_is_loopback(struct MHD_Connection *connection)
 	return false;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *upload,
-				  size_t *upload_size, void **seen)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+				  const char *version, const char *upload, size_t *upload_size, void **seen)
 {
 	static const char plain[] = "text/plain; charset=utf-8";
 	struct buffer body = { 0 };
@@ -87,7 +88,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)arg;
 	(void)version;
 	(void)upload;
-	/* The library calls first with the headers, again with each piece of a body, and at last with none: only then an answer may be given on a kept connection. */
+	/*
+	 * The library calls first with the headers, again with each piece of a body, and at last with none: only then an answer
+	 * may be given on a kept connection.
+	 */
 	if (!*seen || *upload_size) {
 		*seen = connection;
 		*upload_size = 0;
@@ -124,7 +128,8 @@ int http_create(const char *address, struct http **http)
 
 	snprintf(text, sizeof(text), "tcp:%.140s", address);
 	if (config_endpoint(text, &endpoint, error) || !endpoint.loopback) {
-		log_event(LOG_ERROR, "http", "address=%s error=\"takes a loopback address and a port\"", log_quote(quoted, sizeof(quoted), address));
+		log_event(LOG_ERROR, "http", "address=%s error=\"takes a loopback address and a port\"",
+			  log_quote(quoted, sizeof(quoted), address));
 		return -EINVAL;
 	}
 	h = calloc(1, sizeof(*h));
@@ -132,9 +137,11 @@ int http_create(const char *address, struct http **http)
 		return -ENOMEM;
 	/* Not select, which could not take descriptors of 1024 and above. */
 	errno = 0;
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | (endpoint.address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0, NULL, NULL,
-				     on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&endpoint.address,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HTTP_IDLE_S,
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG |
+					     (endpoint.address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+				     0, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
+				     MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&endpoint.address, MHD_OPTION_CONNECTION_LIMIT,
+				     (unsigned int)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HTTP_IDLE_S,
 				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_CONNECTION_BYTES, MHD_OPTION_END);
 	if (!h->daemon) {
 		err = errno ? -errno : -EIO;

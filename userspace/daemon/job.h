@@ -10,8 +10,8 @@
 struct job_chunk;
 
 /*
- * Begun by the loop thread, used by one thread at a time, ended by the loop thread. What was allocated from it is erased at the end: vectors and scores are among it. A job of
- * a request whose client is gone goes on to its end.
+ * Begun by the loop thread, used by one thread at a time, ended by the loop thread. What was allocated from it is
+ * erased at the end: vectors and scores are among it. A job of a request whose client is gone goes on to its end.
  */
 struct job {
 	struct keeper_op op;       /* for the keeper, and what other threads hand it back with */
@@ -25,7 +25,10 @@ struct job {
 	bool timed;                /* its latency is counted already */
 };
 
-/* Makes a job of @bytes, a struct that begins with struct job, zeroed. NULL: answered with an error, or @none, if not NULL, has answered: there is no such gallery. */
+/*
+ * Makes a job of @bytes, a struct that begins with struct job, zeroed. NULL: answered with an error, or @none, if not
+ * NULL, has answered: there is no such gallery.
+ */
 void *job_begin(struct server *server, struct request *request, size_t bytes, void (*none)(struct request *request));
 /* As job_begin, of a gallery that the caller has got, or NULL: the job's from here on. */
 void *job_begin_with(struct server *server, struct request *request, size_t bytes, struct gallery *gallery);
@@ -40,7 +43,10 @@ void *job_alloc(struct job *job, size_t bytes);
 char *job_text(struct job *job, const char *data, size_t size); /* a NUL-terminated copy */
 /* To the keeper, the op's kind and fields set; job->done follows. Busy: the job fails and ends. Loop thread. */
 void job_keep(struct job *job);
-/* Later requests of the client wait for it. To a thread of the helper, which calls @run with &job->help; it comes back by job_back. Busy: as above. */
+/*
+ * Later requests of the client wait for it. To a thread of the helper, which calls @run with &job->help; it comes
+ * back by job_back. Busy: as above.
+ */
 void job_help(struct job *job, void (*run)(struct task *task));
 /* Any thread: job->done on the loop thread. */
 void job_back(struct job *job);
@@ -68,7 +74,8 @@ bool args_hex(struct args *args, uint8_t *out, size_t size); /* exactly so many 
 bool argument_is(const struct resp_argument *argument, const char *word);
 
 /*
- * A vector as Redis writes it: FP32 blob | VALUES n v1 ... vn, of any dimension up to LINEUP_DIM_MAX; allocated from the job. -EINVAL; -ENOMEM.
+ * A vector as Redis writes it: FP32 blob | VALUES n v1 ... vn, of any dimension up to LINEUP_DIM_MAX; allocated from
+ * the job. -EINVAL; -ENOMEM.
  */
 int args_vector(struct args *args, struct job *job, struct lineup_matrix *vector);
 /* n FP32|F64 blob: n * dim values; LINEUP.* commands. @rows_max: limit of n. The error is written already. */

@@ -69,7 +69,10 @@ static struct keeper_op *wait_for_work(struct keeper *k, bool *ending)
 	return first;
 }
 
-/* Moves reads and searches to the front: a client's read is never behind a write of its own, and else their order is nobody's. So reads do not end groups. */
+/*
+ * Moves reads and searches to the front: a client's read is never behind a write of its own, and else their order is
+ * nobody's. So reads do not end groups.
+ */
 static struct keeper_op *reads_first(struct keeper_op *op)
 {
 	struct task *reads = NULL, **reads_end = &reads, *others = NULL, **others_end = &others, *task, *next;
@@ -147,7 +150,8 @@ static void *keeper_thread(void *arg)
 
 static int open_gallery(struct keeper *k, const struct keeper_setup *setup)
 {
-	struct lineup_gallery_create_options create = { .size = sizeof(create), .dim = setup->dim, .model = setup->model, .store = setup->store };
+	struct lineup_gallery_create_options create = { .size = sizeof(create), .dim = setup->dim,
+		.model = setup->model, .store = setup->store };
 	struct lineup_gallery_options options = { .size = sizeof(options), .flags = LINEUP_GALLERY_WRITE | LINEUP_GALLERY_MAINTAINED };
 	int err;
 
@@ -242,7 +246,6 @@ int keeper_create(const struct keeper_setup *setup, struct keeper **keeper)
 	if (!err)
 		err = start_threads(k);
 	if (err) {
-		log_event(LOG_ERROR, "gallery_failed", "gallery=%s error=%s", log_quote(name, sizeof(name), k->name), strerror(-err));
 		keeper_destroy(k);
 		return err;
 	}

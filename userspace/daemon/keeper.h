@@ -10,9 +10,11 @@
 #include "metrics.h"
 
 /*
- * Requests reach the keeper as keeper_ops. It takes what waits, reads and searches of it first, then the changes in their order: they go into one group, with one sync, up to
- * config.group_max. So who wants to read what a change of its own made waits for its answer before asking. A change is answered when its group is durable. A gallery that refuses changes after a failed write or sync is recovered in place, with a pause that grows to
- * 10 s between attempts; changes are refused meanwhile, searches go on. A second thread maintains (seals, compacts).
+ * Requests reach the keeper as keeper_ops. It takes what waits, reads and searches of it first, then the changes in
+ * their order: they go into one group, with one sync, up to config.group_max. So who wants to read what a change of
+ * its own made waits for its answer before asking. A change is answered when its group is durable. A gallery that
+ * refuses changes after a failed write or sync is recovered in place, with a pause that grows to 10 s between
+ * attempts; changes are refused meanwhile, searches go on. A second thread maintains (seals, compacts).
  */
 struct keeper;
 
@@ -29,11 +31,15 @@ struct keeper_setup {
 };
 
 enum keeper_kind {
-	KEEPER_ENROL,    /* .vectors (one row or more), .subjects (NULL: named by their numbers), .replace, .lists, .attributes (of the first row's subject) */
+	/* .vectors (one row or more), .subjects (NULL: named by their numbers), .replace, .lists,
+	 * .attributes (of the first row's subject) */
+	KEEPER_ENROL,
 	KEEPER_DELETE,   /* .subjects[0], or .template_id with .by_template */
 	KEEPER_SETATTR,  /* .subjects[0], .attributes (size 0: removed); -ENOENT */
 	KEEPER_READ,     /* .read is called in the keeper's thread, in order: it may use keeper_gallery and keeper_attributes */
-	KEEPER_SEARCH,   /* .read, which submits a search whose filter needs the attributes of this moment; the op is its own to hand back by then */
+	/* .read, which submits a search whose filter needs the attributes of this moment; the op is its
+	 * own to hand back by then */
+	KEEPER_SEARCH,
 	KEEPER_MAINTAIN, /* starts a maintenance with .compact in the second thread; done at its end */
 };
 
@@ -63,7 +69,10 @@ struct keeper_op {
 	struct lineup_maintain_result maintained;
 };
 
-/* Opens or creates the gallery, its attributes and its share, and starts the threads. Blocks: not on the loop thread once clients are served. Logs. */
+/*
+ * Opens or creates the gallery, its attributes and its share, and starts the threads. Blocks: not on the loop thread
+ * once clients are served. Why it failed is the library's last message.
+ */
 int keeper_create(const struct keeper_setup *setup, struct keeper **keeper);
 /* Finishes what waits, then ends. Blocks; not on the loop thread while clients are served. */
 void keeper_destroy(struct keeper *keeper);
@@ -82,7 +91,8 @@ const char *keeper_path(const struct keeper *keeper);
 const struct lineup_gallery_info *keeper_info(const struct keeper *keeper);
 uint32_t keeper_k_max(const struct keeper *keeper);           /* candidates of a search, at most */
 struct lineup_share *keeper_share(struct keeper *keeper);     /* any thread */
-struct lineup_gallery *keeper_gallery(struct keeper *keeper); /* functions that any thread may call; the others in the keeper's thread only */
+/* Functions that any thread may call; the others in the keeper's thread only. */
+struct lineup_gallery *keeper_gallery(struct keeper *keeper);
 struct attributes *keeper_attributes(struct keeper *keeper);  /* in the keeper's thread */
 uint64_t keeper_attributes_count(const struct keeper *keeper); /* any thread, as of the last change */
 

@@ -14,7 +14,10 @@ static void batch_add(struct keeper *k, struct keeper_op *op)
 	k->batch.operations++;
 }
 
-/* Answers all of the batch: with @err, unless it is 0, also those that had been staged, or had been told something that rests on what was. */
+/*
+ * Answers all of the batch: with @err, unless it is 0, also those that had been staged, or had been told something
+ * that rests on what was.
+ */
 static void batch_answer(struct keeper *k, int err, const char *message)
 {
 	struct keeper_op *op = k->batch.first, *next;
@@ -93,7 +96,8 @@ void keeper_flush(struct keeper *k)
 }
 
 /* The masks of the lists that @op's rows are on; NULL with 0: none. @list gives the bit of a name. */
-static int row_masks(const struct keeper_op *op, int (*list)(void *arg, const char *name, uint64_t *mask), void *arg, uint64_t **masks)
+static int row_masks(const struct keeper_op *op, int (*list)(void *arg, const char *name, uint64_t *mask),
+		     void *arg, uint64_t **masks)
 {
 	uint64_t rows = op->vectors.rows, all = 0, bit;
 	uint64_t *mask;

@@ -46,8 +46,9 @@ static int line_head(char *line, size_t size, enum log_level level, const char *
 	/* Outside the journal nobody else says when it was. */
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
-	return snprintf(line, size, "time=%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ level=%s event=%s ", tm.tm_year + 1900, tm.tm_mon + 1,
-			tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000, level_name(level), event);
+	return snprintf(line, size, "time=%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ level=%s event=%s ", tm.tm_year + 1900,
+			tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ts.tv_nsec / 1000000,
+			level_name(level), event);
 }
 
 void log_event(enum log_level level, const char *event, const char *fields, ...)
@@ -112,8 +113,8 @@ void log_library(void *arg, enum lineup_log_level level, const char *message)
 	char text[2048];
 
 	(void)arg;
-	log_event(level == LINEUP_LOG_ERROR ? LOG_ERROR : level == LINEUP_LOG_WARNING ? LOG_WARN : LOG_INFO, "library", "message=%s",
-		  log_quote(text, sizeof(text), message));
+	log_event(level == LINEUP_LOG_ERROR ? LOG_ERROR : level == LINEUP_LOG_WARNING ? LOG_WARN : LOG_INFO, "library",
+		  "message=%s", log_quote(text, sizeof(text), message));
 }
 
 uint64_t now_ns(void)

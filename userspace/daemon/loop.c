@@ -91,7 +91,10 @@ struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_op *op)
 {
 	struct io_uring_sqe *sqe;
 
-	/* The kernel may refuse for want of memory, or of room for completions. There is nothing to do but to make room and ask again. */
+	/*
+	 * The kernel may refuse for want of memory, or of room for completions. There is nothing to do but to make room and ask
+	 * again.
+	 */
 	while (!(sqe = io_uring_get_sqe(&loop->ring))) {
 		int n = io_uring_submit(&loop->ring);
 
@@ -367,7 +370,9 @@ bool loop_multishot(const struct loop *loop)
 static int ring_create(struct loop *loop)
 {
 	/* Completions are told when the loop asks for them, not by interrupting it: since 5.19; older kernels refuse the flag. */
-	struct io_uring_params params = { .flags = IORING_SETUP_CQSIZE | IORING_SETUP_COOP_TASKRUN, .cq_entries = LOOP_COMPLETIONS };
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_COOP_TASKRUN, .cq_entries = LOOP_COMPLETIONS
+	};
 	int err = io_uring_queue_init_params(LOOP_ENTRIES, &loop->ring, &params);
 
 	if (err == -EINVAL) {
@@ -458,7 +463,10 @@ int loop_turn(struct loop *loop, bool wait)
 		err = io_uring_submit_and_get_events(&loop->ring);
 	}
 	atomic_store_explicit(&loop->round_ns, now_ns(), memory_order_relaxed);
-	/* Want of memory, or of room for completions, in the kernel: those that are there are taken, and the entries go out next round. */
+	/*
+	 * Want of memory, or of room for completions, in the kernel: those that are there are taken, and the entries go out
+	 * next round.
+	 */
 	if (err < 0 && err != -ETIME && err != -EINTR && err != -EAGAIN && err != -EBUSY && err != -ENOMEM) {
 		log_event(LOG_ERROR, "loop", "what=io_uring_enter error=\"%s\"", strerror(-err));
 		return err;

@@ -24,13 +24,22 @@ struct loop_timer {
 /* -ENOSYS, -EPERM: no io_uring here: the daemon cannot run without, and says so. */
 int loop_create(struct loop **loop);
 void loop_destroy(struct loop *loop);
-/* Until loop_stop, then once more round; what is under way then is whoever began it's to cancel. -errno: the ring is broken, logged. */
+/*
+ * Until loop_stop, then once more round; what is under way then is whoever began it's to cancel. -errno: the ring is broken,
+ * logged.
+ */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* loop thread: from other threads by loop_post */
-/* Goes round once; waits for something to happen if @wait. For what must wait for its operations outside loop_run: tests, clients_destroy. */
+/*
+ * Goes round once; waits for something to happen if @wait. For what must wait for its operations outside loop_run: tests,
+ * clients_destroy.
+ */
 int loop_turn(struct loop *loop, bool wait);
 
-/* An entry to fill with io_uring_prep_*; its user data is @op (NULL: nobody is told). Never NULL: entries are submitted when the queue is full. Loop thread. */
+/*
+ * An entry to fill with io_uring_prep_*; its user data is @op (NULL: nobody is told). Never NULL: entries are submitted when
+ * the queue is full. Loop thread.
+ */
 struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_op *op);
 /* Cancels what @op waits for; its done is called with -ECANCELED. */
 void loop_cancel(struct loop *loop, struct loop_op *op);
@@ -41,14 +50,23 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 
 /* Runs @task on the loop thread, soon. Any thread; one wake-up for many. */
 void loop_post(struct loop *loop, struct task *task);
-/* Calls @fn(arg, signal) on the loop thread for each of these signals, which are blocked in every thread made later. Before other threads are made. */
+/*
+ * Calls @fn(arg, signal) on the loop thread for each of these signals, which are blocked in every thread made later. Before
+ * other threads are made.
+ */
 int loop_signals(struct loop *loop, const int *signals, uint32_t count, void (*fn)(void *arg, int signal), void *arg);
 /* Whether the loop has gone round within the last @ms: for the watchdog. Any thread. */
 bool loop_alive(const struct loop *loop, uint64_t ms);
-/* From here on, as on a kernel without multishot accept and receive, where the daemon works, too: for tests, and for who met such a kernel. */
+/*
+ * From here on, as on a kernel without multishot accept and receive, where the daemon works, too: for tests, and for who met
+ * such a kernel.
+ */
 void loop_single(struct loop *loop);
 bool loop_multishot(const struct loop *loop);
-/* Buffers for multishot receive: a provided-buffer ring of the kernel, of these sizes; false where the kernel has none (before 5.19): single receives then. */
+/*
+ * Buffers for multishot receive: a provided-buffer ring of the kernel, of these sizes; false where the kernel has none (before
+ * 5.19): single receives then.
+ */
 enum { LOOP_BUFFERS = 256, LOOP_BUFFER_BYTES = 16384, LOOP_BUFFER_GROUP = 1 };
 bool loop_has_buffers(const struct loop *loop);
 char *loop_buffer(struct loop *loop, uint32_t flags);        /* that a completion with IORING_CQE_F_BUFFER came with */

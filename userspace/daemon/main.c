@@ -23,7 +23,8 @@
 
 #define DEFAULT_CONFIG "/etc/lineup/lineup.conf"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 }; /* a configuration that is refused is usage: starting again does not help */
+/* A configuration that is refused is usage: starting again does not help. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static int usage(FILE *out)
 {

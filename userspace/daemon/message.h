@@ -10,8 +10,8 @@ enum { MESSAGE_BYTES = 256 };
 /* For struct lineup_ctx_options. Any thread. */
 void message_library(void *arg, enum lineup_log_level level, const char *message);
 /*
- * From here on this thread's last error is put into @out of MESSAGE_BYTES, emptied first, and not into the log: it may name a subject, and is the client's affair. NULL: ends
- * that. @out must stay until then.
+ * From here on this thread's last error is put into @out of MESSAGE_BYTES, emptied first, and not into the log: it
+ * may name a subject, and is the client's affair. NULL: ends that. @out must stay until then.
  */
 void message_catch(char *out);
 

@@ -132,7 +132,7 @@ bool metrics_healthy(char why[256])
 /* ---- Prometheus: of the daemon ---- */
 
 static const char *const error_causes[] = {
-	[METRIC_ERROR_PROTOCOL] = "protocol", [METRIC_ERROR_DENIED] = "denied",     [METRIC_ERROR_BUSY] = "busy",
+	[METRIC_ERROR_PROTOCOL] = "protocol", [METRIC_ERROR_DENIED] = "denied",	    [METRIC_ERROR_BUSY] = "busy",
 	[METRIC_ERROR_INVALID] = "invalid",   [METRIC_ERROR_STORAGE] = "storage",   [METRIC_ERROR_MEMORY] = "memory",
 	[METRIC_ERROR_INTERNAL] = "internal", [METRIC_ERROR_DEADLINE] = "deadline", [METRIC_ERROR_LIMIT] = "limit",
 };
@@ -142,7 +142,8 @@ static const struct {
 	const char *name, *help;
 } totals[] = {
 	{ METRIC_CONNECTIONS, "connections", "Connections that were accepted." },
-	{ METRIC_CONNECTIONS_REFUSED, "connections_refused", "Connections that were closed at once: too many, or a peer that nobody is." },
+	{ METRIC_CONNECTIONS_REFUSED, "connections_refused",
+	  "Connections that were closed at once: too many, or a peer that nobody is." },
 	{ METRIC_ACCEPT_FAILED, "accept_failures", "Failures to accept a connection, as when there are no more file descriptors." },
 	{ METRIC_REQUESTS, "requests", "Requests that were read." },
 	{ METRIC_BYTES_IN, "received_bytes", "Bytes received from clients." },
@@ -164,7 +165,8 @@ static const struct {
 } histograms[METRIC_LATENCIES] = {
 	[METRIC_SEARCH_NS] = { "search_duration_seconds", "From a search request to its reply." },
 	[METRIC_SEARCH_WAIT_NS] = { "search_wait_seconds", "Of it, until the scan took its probes in." },
-	[METRIC_ENROL_NS] = { "enrol_duration_seconds", "From a request that enrols to its reply, which means that it is durable." },
+	[METRIC_ENROL_NS] = { "enrol_duration_seconds",
+			      "From a request that enrols to its reply, which means that it is durable." },
 	[METRIC_SYNC_NS] = { "sync_duration_seconds", "Of the commit of a group: its write and its sync." },
 	[METRIC_OTHER_NS] = { "other_duration_seconds", "From another request that another thread worked on to its reply." },
 };
@@ -182,7 +184,8 @@ static void print_histogram(struct buffer *b, const char *name, const char *help
 
 	head(b, name, "histogram", help);
 	for (unsigned int i = FIRST; i <= LAST; i++)
-		buffer_printf(b, "lineup_%s_bucket{le=\"%.12g\"} %llu\n", name, (double)(1ull << i) / 1e9, (unsigned long long)histogram_below(histogram, 1ull << i));
+		buffer_printf(b, "lineup_%s_bucket{le=\"%.12g\"} %llu\n", name, (double)(1ull << i) / 1e9,
+			      (unsigned long long)histogram_below(histogram, 1ull << i));
 	/* Values that come in meanwhile must not make a bound's count larger than the sum of all. */
 	all = histogram_below(histogram, UINT64_MAX);
 	buffer_printf(b, "lineup_%s_bucket{le=\"+Inf\"} %llu\n", name, all);
@@ -195,7 +198,8 @@ static void print_daemon(struct buffer *b)
 	char name[64];
 
 	head(b, "build_info", "gauge", "1, with the version as a label.");
-	buffer_printf(b, "lineup_build_info{version=\"%d.%d.%d\"} 1\n", LINEUP_VERSION_MAJOR, LINEUP_VERSION_MINOR, LINEUP_VERSION_PATCH);
+	buffer_printf(b, "lineup_build_info{version=\"%d.%d.%d\"} 1\n", LINEUP_VERSION_MAJOR, LINEUP_VERSION_MINOR,
+		      LINEUP_VERSION_PATCH);
 	head(b, "clients", "gauge", "Connections that are open.");
 	buffer_printf(b, "lineup_clients %u\n", atomic_load_explicit(&clients_now, memory_order_relaxed));
 	for (uint32_t i = 0; i < ARRAY_SIZE(totals); i++) {
@@ -206,7 +210,8 @@ static void print_daemon(struct buffer *b)
 	head(b, "errors_total", "counter", "Requests that were answered with an error, by its cause.");
 	for (uint32_t i = 0; i < ARRAY_SIZE(error_causes); i++) {
 		if (error_causes[i])
-			buffer_printf(b, "lineup_errors_total{cause=\"%s\"} %llu\n", error_causes[i], (unsigned long long)metrics_value(i));
+			buffer_printf(b, "lineup_errors_total{cause=\"%s\"} %llu\n", error_causes[i],
+				      (unsigned long long)metrics_value(i));
 	}
 	for (uint32_t i = 0; i < METRIC_LATENCIES; i++)
 		print_histogram(b, histograms[i].name, histograms[i].help, &latencies[i]);
@@ -226,30 +231,39 @@ static const struct {
 #define FIELD(field) offsetof(struct metrics_gallery, field)
 	{ "templates", "gauge", UINT64, FIELD(state.templates), "Templates that a search can find." },
 	{ "subjects", "gauge", UINT64, FIELD(state.subjects), "Subjects that have templates." },
-	{ "rows", "gauge", UINT64, FIELD(state.rows), "Rows that a scan reads: templates, and deleted ones that are still on the disk." },
-	{ "deleted_rows", "gauge", UINT64, FIELD(deleted_rows), "Rows of deleted templates that are still on the disk, until compaction." },
+	{ "rows", "gauge", UINT64, FIELD(state.rows),
+	  "Rows that a scan reads: templates, and deleted ones that are still on the disk." },
+	{ "deleted_rows", "gauge", UINT64, FIELD(deleted_rows),
+	  "Rows of deleted templates that are still on the disk, until compaction." },
 	{ "segments", "gauge", UINT32, FIELD(state.segments), "Segments." },
 	{ "lists", "gauge", UINT32, FIELD(state.lists), "Lists that have a name." },
 	{ "sequence", "gauge", UINT64, FIELD(state.sequence), "Number of the newest operation." },
 	{ "journal_bytes", "gauge", UINT64, FIELD(state.journal_bytes), "Length of the journal." },
-	{ "journal_templates", "gauge", UINT64, FIELD(state.journal_templates), "Templates that are in the journal and in no segment yet." },
+	{ "journal_templates", "gauge", UINT64, FIELD(state.journal_templates),
+	  "Templates that are in the journal and in no segment yet." },
 	{ "refuses_changes", "gauge", REFUSES, FIELD(refuses), "1 while no changes are taken, after a failed write or sync." },
 	{ "maintaining", "gauge", BOOL, FIELD(maintaining), "1 while sealing or compaction is under way." },
 	{ "operations_waiting", "gauge", UINT32, FIELD(operations_waiting), "Changes and reads of elements that wait." },
 	{ "probes_waiting", "gauge", UINT32, FIELD(share.waiting), "Probes that wait for room in the scan." },
 	{ "probes_scanning", "gauge", UINT32, FIELD(share.scanning), "Probes that the scan compares now." },
-	{ "batch_probes", "gauge", DOUBLE, FIELD(batch), "Probes that were compared together, on the average of the last second with any." },
-	{ "scan_bytes_per_second", "gauge", DOUBLE, FIELD(scan_bytes_per_second), "Speed of the scan in the last second with probes." },
-	{ "scan_limit_bytes_per_second", "gauge", DOUBLE, FIELD(limit_bytes_per_second), "Speed that was measured of what the scan reads from; 0: not measured." },
+	{ "batch_probes", "gauge", DOUBLE, FIELD(batch),
+	  "Probes that were compared together, on the average of the last second with any." },
+	{ "scan_bytes_per_second", "gauge", DOUBLE, FIELD(scan_bytes_per_second),
+	  "Speed of the scan in the last second with probes." },
+	{ "scan_limit_bytes_per_second", "gauge", DOUBLE, FIELD(limit_bytes_per_second),
+	  "Speed that was measured of what the scan reads from; 0: not measured." },
 	{ "scan_limit_ratio", "gauge", RATIO, 0, "Speed of the scan as a fraction of that limit." },
 	{ "resident", "gauge", BOOL, FIELD(share.resident), "1 if all of it is in memory." },
 	{ "resident_bytes", "gauge", UINT64, FIELD(share.resident_bytes), "Bytes of it in memory." },
 	{ "devices", "gauge", UINT32, FIELD(share.devices), "GPUs that scan it." },
 	{ "searches_total", "counter", UINT64, FIELD(share.queries), "Searches that the scan was given." },
 	{ "probes_total", "counter", UINT64, FIELD(share.probes), "Probes of those." },
-	{ "searches_refused_total", "counter", UINT64, FIELD(share.refused), "Searches that were refused since too many probes waited." },
-	{ "searches_cancelled_total", "counter", UINT64, FIELD(share.cancelled), "Searches that ended early since their client was gone." },
-	{ "searches_failed_total", "counter", UINT64, FIELD(share.failed), "Searches that ended with an error of disk, memory or time." },
+	{ "searches_refused_total", "counter", UINT64, FIELD(share.refused),
+	  "Searches that were refused since too many probes waited." },
+	{ "searches_cancelled_total", "counter", UINT64, FIELD(share.cancelled),
+	  "Searches that ended early since their client was gone." },
+	{ "searches_failed_total", "counter", UINT64, FIELD(share.failed),
+	  "Searches that ended with an error of disk, memory or time." },
 	{ "scanned_bytes_total", "counter", UINT64, FIELD(share.bytes_scanned), "Bytes of codes that were compared." },
 	{ "read_bytes_total", "counter", UINT64, FIELD(share.bytes_read), "Bytes that were read from the disk for that." },
 	{ "scanned_rows_total", "counter", UINT64, FIELD(share.rows_scanned), "Rows that were compared." },
@@ -281,7 +295,9 @@ static void print_value(struct buffer *b, enum kind kind, const struct metrics_g
 		buffer_printf(b, "%d\n", *(const char *)field != 0);
 		break;
 	case RATIO:
-		buffer_printf(b, "%.4g\n", gallery->limit_bytes_per_second > 0 ? gallery->scan_bytes_per_second / gallery->limit_bytes_per_second : 0.0);
+		buffer_printf(b, "%.4g\n",
+			      gallery->limit_bytes_per_second > 0 ? gallery->scan_bytes_per_second / gallery->limit_bytes_per_second
+								  : 0.0);
 		break;
 	}
 }
@@ -307,8 +323,8 @@ static void print_galleries(struct buffer *b)
 	for (uint32_t j = 0; j < gallery_count; j++) {
 		const struct lineup_share_stats *share = &galleries[j].share;
 
-		buffer_printf(b, "lineup_gallery_scan_info{gallery=\"%s\",backend=\"%s\",io=\"%s\"} 1\n", galleries[j].name, share->backend ? share->backend : "",
-			      share->io ? share->io : "");
+		buffer_printf(b, "lineup_gallery_scan_info{gallery=\"%s\",backend=\"%s\",io=\"%s\"} 1\n", galleries[j].name,
+			      share->backend ? share->backend : "", share->io ? share->io : "");
 	}
 	pthread_mutex_unlock(&lock);
 }

@@ -43,7 +43,10 @@ uint32_t metrics_galleries(struct metrics_gallery *out, uint32_t max);
 void metrics_set_clients(uint32_t clients);
 /* The text format 0.0.4. */
 void metrics_prometheus(struct buffer *buffer);
-/* false with a line of text: /healthz answers 503. A gallery that refuses changes, or a loop that does not go round, is not healthy. */
+/*
+ * false with a line of text: /healthz answers 503. A gallery that refuses changes, or a loop that does not go round, is not
+ * healthy.
+ */
 bool metrics_healthy(char why[256]);
 void metrics_set_health(bool (*alive)(void *arg), void *arg);
 

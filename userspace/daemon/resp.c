@@ -36,10 +36,11 @@ static int span_add(struct resp_parser *parser, size_t offset, size_t size)
 }
 
 /*
- * The number of the line at parser->position, behind its first byte. 1: read, and position is behind the line; 0: its end is not there yet. What is refused does not
- * depend on how much behind it has arrived.
+ * The number of the line at parser->position, behind its first byte. 1: read, and position is behind the line; 0: its end is
+ * not there yet. What is refused does not depend on how much behind it has arrived.
  */
-static int number_line(struct resp_parser *parser, const char *data, size_t size, const char *too_big, const char *invalid, long long *value)
+static int number_line(struct resp_parser *parser, const char *data, size_t size, const char *too_big, const char *invalid,
+		       long long *value)
 {
 	const char *line = data + parser->position + 1;
 	size_t room = size - parser->position - 1;

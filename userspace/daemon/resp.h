@@ -18,8 +18,8 @@ struct resp_argument {
 };
 
 /*
- * A parser over the bytes of one connection. It remembers how far it has come, so that a request that arrives byte by byte costs linear time. Offsets, not pointers: the
- * buffer may move between calls.
+ * A parser over the bytes of one connection. It remembers how far it has come, so that a request that arrives byte by byte
+ * costs linear time. Offsets, not pointers: the buffer may move between calls.
  */
 struct resp_parser {
 	size_t position;         /* parsed so far */
@@ -33,9 +33,11 @@ struct resp_parser {
 };
 
 /*
- * Looks for a whole request at the front of @data[@size], which begins with the bytes of the calls before since resp_next. 1: there is one, of *@bytes bytes, whose arguments are parser->span[0..spans); the caller consumes those bytes and
- * calls resp_next. 0: more bytes are needed. -EPROTO, with parser->error for the client ("ERR Protocol error: ..."); -ENOMEM. An inline request ("PING\r\n") is split at spaces,
- * with quotes, as redis-cli does, and its escapes are undone in place. An empty line, and "*0\r\n", is skipped: spans is 0 then.
+ * Looks for a whole request at the front of @data[@size], which begins with the bytes of the calls before since resp_next. 1:
+ * there is one, of *@bytes bytes, whose arguments are parser->span[0..spans); the caller consumes those bytes and calls
+ * resp_next. 0: more bytes are needed. -EPROTO, with parser->error for the client ("ERR Protocol error: ..."); -ENOMEM. An
+ * inline request ("PING\r\n") is split at spaces, with quotes, as redis-cli does, and its escapes are undone in place. An empty
+ * line, and "*0\r\n", is skipped: spans is 0 then.
  */
 int resp_parse(struct resp_parser *parser, char *data, size_t size, size_t *bytes);
 void resp_next(struct resp_parser *parser); /* ready for the next request; keeps its memory, unless that was much */
@@ -52,7 +54,7 @@ void resp_null_array(struct buffer *b, int version);
 void resp_array(struct buffer *b, uint64_t count);                          /* count elements follow */
 void resp_map(struct buffer *b, int version, uint64_t pairs);               /* in 2: an array of 2 * pairs */
 void resp_set(struct buffer *b, int version, uint64_t count);
-void resp_double(struct buffer *b, int version, double value);              /* of the fewest digits that read back as the same double; in 2: bulk */
+void resp_double(struct buffer *b, int version, double value);              /* the fewest digits that read back as the same; in 2: bulk */
 void resp_float(struct buffer *b, int version, float value);                /* likewise as the same float */
 void resp_boolean(struct buffer *b, int version, bool value);
 void resp_verbatim(struct buffer *b, int version, const char *format, const char *text); /* "txt"; in 2: bulk */

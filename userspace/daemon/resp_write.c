@@ -106,8 +106,8 @@ static void number(struct buffer *b, int version, const char *text)
 }
 
 /*
- * "%g" drops zeros at the end, so of a normal number the first of these precisions that reads back has the fewest digits. Numbers too small to be normal have
- * fewer digits to begin with.
+ * "%g" drops zeros at the end, so of a normal number the first of these precisions that reads back has the fewest digits.
+ * Numbers too small to be normal have fewer digits to begin with.
  */
 void resp_double(struct buffer *b, int version, double value)
 {

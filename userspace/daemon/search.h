@@ -45,6 +45,7 @@ struct search {
 void search_start(struct search *s);
 
 /* search_reply.c: writes the reply; @attributes are needed if s->with_attributes. Any one thread. */
-void search_render(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts, struct attributes *attributes);
+void search_render(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts,
+		   struct attributes *attributes);
 
 #endif

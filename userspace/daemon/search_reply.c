@@ -58,7 +58,8 @@ static int by_subject(const void *a, const void *b)
 }
 
 /* The best of all probes' candidates, each subject once, by its best: the answer for an element of several templates. */
-static struct lineup_candidate *merge(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts, uint64_t *count)
+static struct lineup_candidate *merge(struct search *s, const struct lineup_candidate *candidates,
+				      const uint32_t *counts, uint64_t *count)
 {
 	struct lineup_candidate *all = job_alloc(&s->job, s->rows * s->query.options.k * sizeof(*all));
 	uint64_t n = 0, kept = 0;
@@ -77,7 +78,8 @@ static struct lineup_candidate *merge(struct search *s, const struct lineup_cand
 	return all;
 }
 
-static void render_vsim(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts, struct attributes *attributes)
+static void render_vsim(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts,
+			struct attributes *attributes)
 {
 	uint64_t count = s->rows ? counts[0] : 0;
 	uint32_t values = 1 + s->with_scores + s->with_attributes;
@@ -152,7 +154,8 @@ static void render_facts(struct search *s)
 	resp_text(b, "candidates");
 }
 
-static void render_lineup(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts, struct attributes *attributes)
+static void render_lineup(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts,
+			  struct attributes *attributes)
 {
 	uint32_t k = s->query.options.k;
 	struct buffer *b = &s->reply;
@@ -174,7 +177,8 @@ static void render_lineup(struct search *s, const struct lineup_candidate *candi
 	}
 }
 
-void search_render(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts, struct attributes *attributes)
+void search_render(struct search *s, const struct lineup_candidate *candidates, const uint32_t *counts,
+		   struct attributes *attributes)
 {
 	if (s->style == SEARCH_VSIM)
 		render_vsim(s, candidates, counts, attributes);

@@ -15,14 +15,16 @@
 #include <unistd.h>
 
 /*
- * Three kinds of calls. Those below are allowed, some with certain arguments only. Those that nothing in here has any business with, and that what has taken the
- * process over would begin with, end it. Everything else fails with EPERM, and is logged by the kernel's audit: a library may try what it can do without.
+ * Three kinds of calls. Those below are allowed, some with certain arguments only. Those that nothing in here has any business
+ * with, and that what has taken the process over would begin with, end it. Everything else fails with EPERM, and is logged by
+ * the kernel's audit: a library may try what it can do without.
  *
- * io_uring goes by this filter: its operations are not system calls. Among them are opening files and making sockets, so what confines those is the unit (see
- * lineupd(8)): the file system's name space, no capabilities, and IPAddressDeny=. There is none that starts a program.
+ * io_uring goes by this filter: its operations are not system calls. Among them are opening files and making sockets, so what
+ * confines those is the unit (see lineupd(8)): the file system's name space, no capabilities, and IPAddressDeny=. There is none
+ * that starts a program.
  *
- * Vulkan drivers are told apart by what they bring: ioctls of their devices, shared memory, and code that is made at run time. So with a backend on GPUs, ioctl
- * and executable memory are allowed as well.
+ * Vulkan drivers are told apart by what they bring: ioctls of their devices, shared memory, and code that is made at run time.
+ * So with a backend on GPUs, ioctl and executable memory are allowed as well.
  */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -38,24 +40,30 @@
 
 static const char *const allowed[] = {
 	/* memory */
-	"brk", "madvise", "mlock", "mlock2", "mremap", "munlock", "munmap", "mincore", "membarrier", "mbind", "get_mempolicy", "set_mempolicy",
+	"brk", "madvise", "mlock", "mlock2", "mremap", "munlock", "munmap", "mincore", "membarrier", "mbind", "get_mempolicy",
+	"set_mempolicy",
 	/* threads and time */
-	"clock_getres", "clock_gettime", "clock_nanosleep", "exit", "exit_group", "futex", "futex_waitv", "getcpu", "getitimer", "getpriority", "gettimeofday",
-	"ioprio_get", "ioprio_set", "nanosleep", "restart_syscall", "rseq", "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity",
-	"sched_getparam", "sched_getscheduler", "sched_setaffinity", "sched_yield", "set_robust_list", "set_tid_address", "time", "times",
+	"clock_getres", "clock_gettime", "clock_nanosleep", "exit", "exit_group", "futex", "futex_waitv", "getcpu", "getitimer",
+	"getpriority", "gettimeofday", "ioprio_get", "ioprio_set", "nanosleep", "restart_syscall", "rseq",
+	"sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getparam", "sched_getscheduler",
+	"sched_setaffinity", "sched_yield", "set_robust_list", "set_tid_address", "time", "times",
 	/* signals */
-	"rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "tgkill", "signalfd4",
+	"rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack",
+	"tgkill", "signalfd4",
 	/* who and where it is */
-	"getcwd", "getegid", "geteuid", "getgid", "getgroups", "getpgrp", "getpid", "getppid", "getrandom", "getrlimit", "getrusage", "gettid", "getuid", "sysinfo", "uname",
+	"getcwd", "getegid", "geteuid", "getgid", "getgroups", "getpgrp", "getpid", "getppid", "getrandom", "getrlimit",
+	"getrusage", "gettid", "getuid", "sysinfo", "uname",
 	/* files */
-	"access", "chmod", "close", "close_range", "copy_file_range", "dup", "faccessat", "faccessat2", "fadvise64", "fallocate", "fchmod", "fchmodat", "fchown", "fcntl",
-	"fdatasync", "flock", "fstat", "fstatfs", "fsync", "ftruncate", "getdents", "getdents64", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat",
-	"newfstatat", "open", "openat", "openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink",
-	"readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "stat", "statfs", "statx", "sync_file_range", "umask", "unlink", "unlinkat",
-	"utimensat", "write", "writev",
+	"access", "chmod", "close", "close_range", "copy_file_range", "dup", "faccessat", "faccessat2", "fadvise64",
+	"fallocate", "fchmod", "fchmodat", "fchown", "fcntl", "fdatasync", "flock", "fstat", "fstatfs", "fsync", "ftruncate",
+	"getdents", "getdents64", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open", "openat",
+	"openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink",
+	"readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "stat", "statfs", "statx", "sync_file_range",
+	"umask", "unlink", "unlinkat", "utimensat", "write", "writev",
 	/* sockets that there are, and waiting */
-	"accept4", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2", "getpeername", "getsockname", "getsockopt",
-	"pipe2", "poll", "ppoll", "pselect6", "recvfrom", "recvmsg", "select", "sendfile", "sendmsg", "sendto", "setsockopt", "shutdown", "timerfd_create", "timerfd_settime",
+	"accept4", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2", "getpeername",
+	"getsockname", "getsockopt", "pipe2", "poll", "ppoll", "pselect6", "recvfrom", "recvmsg", "select", "sendfile",
+	"sendmsg", "sendto", "setsockopt", "shutdown", "timerfd_create", "timerfd_settime",
 	/* io_uring: a scan that streams has a ring of its own */
 	"io_uring_enter", "io_uring_register", "io_uring_setup",
 };
@@ -66,14 +74,17 @@ static const char *const allowed_gpu[] = {
 };
 
 static const char *const deadly[] = {
-	"acct", "add_key", "bpf", "chroot", "create_module", "delete_module", "execve", "execveat", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick",
-	"init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load", "keyctl", "mount", "mount_setattr", "move_mount", "open_by_handle_at",
-	"open_tree", "perf_event_open", "pivot_root", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key",
-	"setdomainname", "setgid", "setgroups", "sethostname", "setns", "setregid", "setresgid", "setresuid", "setreuid", "settimeofday", "setuid", "swapoff", "swapon",
-	"umount2", "unshare", "userfaultfd", "vhangup",
+	"acct", "add_key", "bpf", "chroot", "create_module", "delete_module", "execve", "execveat", "finit_module", "fsconfig",
+	"fsmount", "fsopen", "fspick", "init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load", "keyctl", "mount",
+	"mount_setattr", "move_mount", "open_by_handle_at", "open_tree", "perf_event_open", "pivot_root", "process_madvise",
+	"process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "reboot", "request_key", "setdomainname", "setgid",
+	"setgroups", "sethostname", "setns", "setregid", "setresgid", "setresuid", "setreuid", "settimeofday", "setuid",
+	"swapoff", "swapon", "umount2", "unshare", "userfaultfd", "vhangup",
 };
 
-/* Names that this architecture, or this libseccomp, does not know cannot be called here either: they fail as everything else. */
+/*
+ * Names that this architecture, or this libseccomp, does not know cannot be called here either: they fail as everything else.
+ */
 static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *names, uint32_t count)
 {
 	int err = 0;
@@ -90,10 +101,12 @@ static int add_all(scmp_filter_ctx filter, uint32_t action, const char *const *n
 /* Calls that depend on their arguments. */
 static int add_with_arguments(scmp_filter_ctx filter, bool gpu)
 {
-	const uint64_t spaces = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS;
+	const uint64_t spaces = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER |
+				CLONE_NEWUTS;
 	const uint64_t thread = CLONE_VM | CLONE_THREAD;
 	const uint64_t write_execute = PROT_WRITE | PROT_EXEC;
-	static const int names[] = { PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_GET_THP_DISABLE };
+	static const int names[] = { PR_SET_NAME,	  PR_GET_NAME,	  PR_SET_VMA,	     PR_GET_DUMPABLE,
+				     PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_GET_THP_DISABLE };
 	static const scmp_datum_t requests[] = { TCGETS, FIONBIO, FIONREAD };
 	int err;
 
@@ -106,9 +119,11 @@ static int add_with_arguments(scmp_filter_ctx filter, bool gpu)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
 	/* Limits may be read; that of descriptors is raised when a reload asks for more clients. */
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A1(SCMP_CMP_EQ, RLIMIT_NOFILE, 0));
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
+				       SCMP_A1(SCMP_CMP_EQ, RLIMIT_NOFILE, 0));
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0, 0),
+				       SCMP_A2(SCMP_CMP_EQ, 0, 0));
 	for (uint32_t i = 0; i < ARRAY_SIZE(names) && !err; i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)names[i], 0));
 	if (err)
@@ -124,9 +139,11 @@ static int add_with_arguments(scmp_filter_ctx filter, bool gpu)
 	if (!err)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, write_execute, 0));
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, write_execute, PROT_WRITE));
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, write_execute, PROT_WRITE));
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, write_execute, PROT_EXEC));
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, write_execute, PROT_EXEC));
 	if (!err)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	return err;
@@ -178,7 +195,8 @@ static bool gpu_nodes(void)
 
 int seccomp_confine(const struct config *config)
 {
-	bool gpu = !strncmp(config->backend, "vulkan", 6) || ((!*config->backend || !strcmp(config->backend, "auto")) && gpu_nodes());
+	bool gpu = !strncmp(config->backend, "vulkan", 6) ||
+		   ((!*config->backend || !strcmp(config->backend, "auto")) && gpu_nodes());
 	char quoted[256];
 	int err;
 
@@ -191,8 +209,9 @@ int seccomp_confine(const struct config *config)
 		/* A kernel without filters is no reason not to serve; anything else is. */
 		bool without = prctl(PR_GET_SECCOMP) < 0 && errno == EINVAL;
 
-		log_event(without ? LOG_WARN : LOG_ERROR, "seccomp", "confined=no reason=%s",
-			  log_quote(quoted, sizeof(quoted), without ? "this kernel has no filters of system calls" : strerror(-err)));
+		log_event(
+			without ? LOG_WARN : LOG_ERROR, "seccomp", "confined=no reason=%s",
+			log_quote(quoted, sizeof(quoted), without ? "this kernel has no filters of system calls" : strerror(-err)));
 		return without ? 0 : err;
 	}
 	log_event(LOG_INFO, "seccomp", "confined=yes gpu=%s", gpu ? "yes" : "no");
@@ -211,7 +230,10 @@ void seccomp_harden(void)
 	static const struct rlimit none = { 0, 0 };
 	struct rlimit cores;
 
-	/* Probes and templates are in this memory: no core of it, and no debugger of another process of the same user. A unit may have set the limit, and forbid to. */
+	/*
+	 * Probes and templates are in this memory: no core of it, and no debugger of another process of the same user. A unit
+	 * may have set the limit, and forbid to.
+	 */
 	if ((getrlimit(RLIMIT_CORE, &cores) || cores.rlim_max) && setrlimit(RLIMIT_CORE, &none))
 		could_not("cores");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))

@@ -247,7 +247,8 @@ int server_run(struct server *server)
 	notify_watchdog(server->loop);
 	notify_ready();
 	notify_status("serving %u galleries", galleries_count(server->galleries));
-	log_event(LOG_INFO, "ready", "version=%s galleries=%u threads=%u start_ms=%llu", lineup_version(), galleries_count(server->galleries),
+	log_event(LOG_INFO, "ready", "version=%s galleries=%u threads=%u start_ms=%llu", lineup_version(),
+		  galleries_count(server->galleries),
 		  lineup_crew_threads(server->crew), (unsigned long long)(now_ns() - server->started_ns) / 1000000);
 	err = loop_run(server->loop);
 	log_event(LOG_INFO, "ended", "err=%d", err);

@@ -86,7 +86,10 @@ static double read_round(struct reader *readers, uint32_t threads, const uint64_
 	return (double)bytes / ((double)(now_ns() - begun) / 1e9);
 }
 
-/* How fast all threads together read memory: what a resident scan that does not fit the caches cannot exceed. The best of some rounds: others may be at work. */
+/*
+ * How fast all threads together read memory: what a resident scan that does not fit the caches cannot exceed. The
+ * best of some rounds: others may be at work.
+ */
 static void *measure(void *arg)
 {
 	struct stats *stats = arg;

@@ -9,14 +9,18 @@
 struct tls;         /* credentials; reference counted by its sessions */
 struct tls_session;
 
-/* NULL *@tls with 0: no certificate is configured. -EINVAL with @error: a file is missing, or key and certificate do not belong together. */
+/*
+ * NULL *@tls with 0: no certificate is configured. -EINVAL with @error: a file is missing, or key and certificate do not belong
+ * together.
+ */
 int tls_create(const struct config *config, struct tls **tls, char error[512]);
 void tls_put(struct tls *tls);
 int tls_session_create(struct tls *tls, struct tls_session **session);
 void tls_session_destroy(struct tls_session *session);
 /*
- * Takes @size received bytes; plain bytes are appended to @plain, bytes to send to @cipher. 0; 1: the peer said goodbye; -EPROTO with tls_session_error: close after sending
- * @cipher. With a ca configured, a client without a certificate it signed never gets past the handshake.
+ * Takes @size received bytes; plain bytes are appended to @plain, bytes to send to @cipher. 0; 1: the peer said goodbye;
+ * -EPROTO with tls_session_error: close after sending @cipher. With a ca configured, a client without a certificate it signed
+ * never gets past the handshake.
  */
 int tls_session_receive(struct tls_session *session, const char *data, size_t size, struct buffer *plain, struct buffer *cipher);
 int tls_session_send(struct tls_session *session, const char *data, size_t size, struct buffer *cipher);

@@ -473,6 +473,7 @@ struct lineup_gallery_info {
 	uint32_t format;          /* version of the format */
 };
 
+/* By the thread that writes, if one does; while it has a group open, with what is in that. Others: lineup_gallery_now. */
 void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gallery_info *info);
 
 /* The bit of the list @name in this gallery, as used in masks; -ENOENT with a message if it has none such. */

@@ -15,7 +15,7 @@ uint64_t lineup_enrol_rows_max(const struct lineup_gallery *g)
 {
 	uint64_t bytes = g->ctx->record_bytes_max ?: LINEUP_RECORD_BYTES_MAX;
 
-	return (bytes - sizeof(struct disk_journal_record) - sizeof(g->state.list)) / g->state.shape.record_bytes;
+	return (bytes - sizeof(struct disk_journal_record) - sizeof(g->state.list)) / g->record_bytes;
 }
 
 int lineup_enrol_new(struct lineup_gallery *g, uint64_t waiting_max, struct lineup_enrol **enrol, struct lineup_fault *fault)
@@ -70,7 +70,7 @@ int lineup_enrol_begin(struct lineup_gallery *g, const struct lineup_enrol_optio
 	struct lineup_enrol_options opt;
 	struct lineup_fault fault;
 	struct lineup_enrol *e = NULL;
-	uint64_t waiting_max = LINEUP_ENROL_WAITING_BYTES / g->state.shape.record_bytes;
+	uint64_t waiting_max = LINEUP_ENROL_WAITING_BYTES / g->record_bytes;
 	int err = lineup_options_copy(g->ctx, "lineup_enrol_options", &opt, sizeof(opt), options);
 
 	if (!err && opt.reserved)

@@ -201,6 +201,17 @@ int lineup_gallery_refresh(struct lineup_gallery *g)
 	return 0;
 }
 
+/* For functions that change nothing but the mutex. */
+static void lock(const struct lineup_gallery *gallery)
+{
+	pthread_mutex_lock((pthread_mutex_t *)&gallery->mutex);
+}
+
+static void unlock(const struct lineup_gallery *gallery)
+{
+	pthread_mutex_unlock((pthread_mutex_t *)&gallery->mutex);
+}
+
 static void info_sizes(const struct lineup_state *s, struct lineup_gallery_info *info)
 {
 	const struct disk_manifest *head = &s->manifest.head;
@@ -228,6 +239,7 @@ void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gal
 	const struct disk_manifest *head = &s->manifest.head;
 
 	memset(info, 0, sizeof(*info));
+	lock(gallery); /* against maintenance */
 	info->dim = head->dim;
 	info->store = head->store;
 	memcpy(info->model, head->model, sizeof(head->model));
@@ -244,19 +256,22 @@ void lineup_gallery_info(const struct lineup_gallery *gallery, struct lineup_gal
 	info->journal_templates = s->journal_rows;
 	info->format = head->version;
 	info_sizes(s, info);
+	unlock(gallery);
 }
 
 int lineup_gallery_list(const struct lineup_gallery *gallery, const char *name, uint64_t *mask)
 {
 	const struct lineup_state *s = &gallery->state;
+	uint64_t bit = 0;
 
-	for (uint32_t i = 0; i < s->lists; i++) {
-		if (!strncmp(s->list[i].name, name, sizeof(s->list[i].name)) && strlen(name) <= sizeof(s->list[i].name)) {
-			*mask = (uint64_t)1 << i;
-			return 0;
-		}
-	}
-	return lineup_fail(gallery->ctx, -ENOENT, "gallery %s: has no list \"%s\"", gallery->path, name);
+	lock(gallery);
+	for (uint32_t i = 0; !bit && i < s->lists; i++)
+		if (!strncmp(s->list[i].name, name, sizeof(s->list[i].name)) && strlen(name) <= sizeof(s->list[i].name))
+			bit = (uint64_t)1 << i;
+	unlock(gallery);
+	if (bit)
+		*mask = bit;
+	return bit ? 0 : lineup_fail(gallery->ctx, -ENOENT, "gallery %s: has no list \"%s\"", gallery->path, name);
 }
 
 static int read_rows(const struct lineup_segment *s, const uint8_t *records, uint64_t first, uint64_t count, float *buffer,

@@ -442,6 +442,7 @@ struct lineup_gallery {
 	int lock; /* -1: a reader */
 	int journal; /* a writer's */
 	bool maintained; /* LINEUP_GALLERY_MAINTAINED */
+	uint32_t record_bytes; /* of its records, always */
 	_Atomic(const char *) refused; /* why nothing more is written; NULL */
 	struct lineup_stage stage;
 	/*

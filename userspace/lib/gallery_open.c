@@ -295,6 +295,7 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 	if (!err && opt.model && strncmp(opt.model, g->state.manifest.head.model, LINEUP_MODEL_BYTES_MAX))
 		err = lineup_fault_set(&fault, -EMEDIUMTYPE, "holds templates of the model \"%.64s\", not of \"%.64s\"",
 				       g->state.manifest.head.model, opt.model);
+	g->record_bytes = g->state.shape.record_bytes;
 	if (!err && !(opt.flags & LINEUP_GALLERY_WRITE) && lineup_state_snapshot(&g->state, ctx, &g->snapshot))
 		err = lineup_fault_set(&fault, -ENOMEM, "no memory for a snapshot");
 	if (err) {
@@ -413,6 +414,7 @@ int lineup_gallery_create(struct lineup_ctx *ctx, const char *path, const struct
 		err = lineup_manifest_read(&g->files, &data, &size, &fault);
 	if (!err)
 		err = lineup_state_load(&g->files, path, data, size, NULL, &g->state, &fault);
+	g->record_bytes = g->state.shape.record_bytes;
 	if (!err)
 		err = open_journal(g, &g->state, &g->journal, &fault);
 	if (err) {

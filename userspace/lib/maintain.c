@@ -25,6 +25,7 @@ enum {
 	ROUND_BYTES_MIN = 128 << 10, /* less is left for the hold */
 	ROUND_BYTES_MAX = 2 * LINEUP_RECORD_BYTES_MAX,
 	WAIT_NS = 5000000,
+	IOPRIO_WHO_PROCESS = 1,
 	IDLE_PRIORITY = 3 << 13, /* IOPRIO_CLASS_IDLE */
 	OVERTAKEN = 1,           /* of a step: other files are there by now */
 };
@@ -36,7 +37,22 @@ struct maintain {
 	struct lineup_pace pace;
 	struct lineup_fault fault;
 	double held_since;
+	int priority; /* for I/O, as it was; negative: unknown */
 };
+
+/* ---- I/O priority ------------------------------------------------------------------------------------------------------- */
+
+/* Of this thread; where the kernel has no such thing, or forbids it, work goes on as it is. */
+static void priority_find(struct maintain *m)
+{
+	m->priority = (int)syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
+}
+
+static void priority_set(const struct maintain *m, bool idle)
+{
+	if (m->priority >= 0)
+		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, idle ? IDLE_PRIORITY : m->priority);
+}
 
 /* ---- holds -------------------------------------------------------------------------------------------------------------- */
 
@@ -49,6 +65,7 @@ static void release(struct maintain *m)
 	pthread_cond_broadcast(&g->turn);
 	pthread_mutex_unlock(&g->mutex);
 	m->result.seconds_held += lineup_pace_now() - m->held_since;
+	priority_set(m, true);
 }
 
 /* Waits until no operation is under way, and lets none begin. */
@@ -58,6 +75,7 @@ static int hold(struct maintain *m)
 	bool busy = true, refused;
 	int err = 0;
 
+	priority_set(m, false); /* whoever waits for this waits for its I/O */
 	m->held_since = lineup_pace_now();
 	pthread_mutex_lock(&g->mutex);
 	g->held = true;
@@ -85,18 +103,6 @@ static int hold(struct maintain *m)
 	if (err)
 		release(m);
 	return err;
-}
-
-/* ---- I/O priority ------------------------------------------------------------------------------------------------------- */
-
-/* Of this thread; where the kernel has no such thing, or forbids it, work goes on as it is. */
-static int set_priority(int priority)
-{
-	int before = (int)syscall(SYS_ioprio_get, 1, 0);
-
-	if (before >= 0)
-		syscall(SYS_ioprio_set, 1, 0, priority);
-	return before;
 }
 
 /* Files that are being made are not swept away by the writer. */
@@ -255,6 +261,7 @@ static int seal_write(struct seal *s)
 	change->files.pace = &m->pace;
 	m->pace.total = change->total = s->taken.journal_rows;
 	err = lineup_change_seal(change, &m->fault);
+	priority_set(m, false); /* no slower than the writer */
 	if (!err)
 		err = lineup_change_prepare(change, &s->next, &s->journal, &m->fault);
 	if (!err && lineup_lookup_init(&s->replay.lookup, m->g->ctx, &s->next))
@@ -715,7 +722,7 @@ int lineup_gallery_maintain(struct lineup_gallery *g, const struct lineup_mainta
 	struct maintain m = { .g = g };
 	double begun = lineup_pace_now();
 	bool busy;
-	int err = lineup_options_copy(g->ctx, "lineup_maintain_options", &m.options, sizeof(m.options), options), priority;
+	int err = lineup_options_copy(g->ctx, "lineup_maintain_options", &m.options, sizeof(m.options), options);
 
 	if (!err)
 		err = check_options(g, &m.options);
@@ -730,10 +737,9 @@ int lineup_gallery_maintain(struct lineup_gallery *g, const struct lineup_mainta
 	m.pace = (struct lineup_pace){ .bytes_per_second = m.options.bytes_per_second,
 				       .progress = m.options.progress,
 				       .progress_arg = m.options.progress_arg };
-	priority = set_priority(IDLE_PRIORITY);
+	priority_find(&m);
 	err = run(&m);
-	if (priority >= 0)
-		set_priority(priority);
+	priority_set(&m, false);
 	pthread_mutex_lock(&g->mutex);
 	g->maintaining = false;
 	pthread_mutex_unlock(&g->mutex);

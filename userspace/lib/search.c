@@ -148,17 +148,21 @@ static int load(struct lineup_searcher *s)
 	return err;
 }
 
-int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *user, struct lineup_searcher **searcher)
+int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_search_setup *setup, struct lineup_searcher **searcher)
 {
 	struct lineup_snapshot *snapshot = lineup_gallery_snapshot(gallery);
+
+	return snapshot ? lineup_searcher_create_over(snapshot, setup, 0, searcher) : -ENOMEM;
+}
+
+int lineup_searcher_create_over(struct lineup_snapshot *snapshot, const struct lineup_search_setup *user, uint32_t k_more,
+				struct lineup_searcher **searcher)
+{
+	struct lineup_ctx *ctx = snapshot->ctx;
 	struct lineup_search_setup setup;
 	struct lineup_searcher *s = NULL;
-	struct lineup_ctx *ctx;
 	int err;
 
-	if (!snapshot)
-		return -ENOMEM;
-	ctx = snapshot->ctx;
 	err = lineup_options_copy(ctx, "lineup_search_setup", &setup, sizeof(setup), user);
 	if (!err)
 		err = check_setup(ctx, &setup);
@@ -175,6 +179,7 @@ int lineup_searcher_create(struct lineup_gallery *gallery, const struct lineup_s
 	s->threads = setup.threads;
 	s->residency = setup.residency;
 	s->k_max = setup.k_max;
+	s->k_more_max = k_more;
 	s->memory_max = setup.memory_max;
 	s->progress = setup.progress;
 	s->progress_arg = setup.progress_arg;

@@ -64,11 +64,17 @@ struct lineup_searcher {
 	bool load_refused;               /* AUTO: it did not fit */
 	uint64_t passes_done;
 	struct lineup_gpus *gpus;        /* NULL: the CPU scans */
+	/*
+	 * What was deleted since the snapshot, [segment_count] bitmaps or NULL each; NULL: nothing. Devices do not know of it: each such row may take a place
+	 * among the k best that a device goes by, so it is asked for k_more more.
+	 */
+	const uint8_t *const *deleted;
+	uint32_t k_more, k_more_max;
 	atomic_bool gpus_lost;           /* in this pass */
 	/* The pass that runs. */
 	const struct lineup_search_options *options;
 	int64_t now;
-	struct lineup_candidate *candidates; /* [batch][options->k] the caller's */
+	struct lineup_candidate *candidates; /* [batch][options->k] the caller's; NULL: the selections' .exact are what is wanted */
 	uint32_t *counts;                /* [batch] the caller's */
 	uint32_t batch;                  /* probes in it */
 	uint64_t progress_total;
@@ -80,6 +86,9 @@ struct lineup_searcher {
 
 /* search.c */
 
+/* As lineup_searcher_create; takes the reference of @snapshot, on failure too. */
+int lineup_searcher_create_over(struct lineup_snapshot *snapshot, const struct lineup_search_setup *setup, uint32_t k_more_max,
+				struct lineup_searcher **searcher);
 /* Whether a gallery of @lists lists can be searched so: -EINVAL, logged. */
 int lineup_search_check(struct lineup_ctx *ctx, const struct lineup_search_options *options, uint32_t k_max, uint32_t lists);
 

@@ -54,7 +54,7 @@ int lineup_searcher_open_gpus(struct lineup_searcher *searcher, const struct lin
 		.devices = user->devices,
 		.threads = searcher->threads,
 		.probes_max = searcher->probes_max,
-		.k_max = searcher->k_max,
+		.k_max = searcher->k_max + searcher->k_more_max,
 		.retain = searcher->residency != LINEUP_STREAMED,
 		.memory_max = user->device_memory_max,
 	};
@@ -164,7 +164,7 @@ void lineup_searcher_scan_on_gpus(struct lineup_searcher *searcher, const float 
 	unsigned long long progress = atomic_load(&searcher->progress_bytes);
 	struct lineup_gpus_pass pass = {
 		.probes = &searcher->probes,
-		.k = options->k,
+		.k = options->k + searcher->k_more,
 		.distinct = options->per == LINEUP_PER_SUBJECT,
 		.lists = options->lists,
 		.now = searcher->now,

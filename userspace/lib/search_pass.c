@@ -55,12 +55,21 @@ static int rerank_probe(struct lineup_worker *worker, uint32_t probe)
 	return lineup_rerank_select(&rerank, &worker->searcher->selects[probe]);
 }
 
+/* Deleted since the snapshot. */
+static bool gone(const struct lineup_searcher *searcher, uint32_t segment, uint64_t row)
+{
+	const uint8_t *bits = searcher->deleted ? searcher->deleted[segment] : NULL;
+
+	return bits && (bits[row / 8] >> (row % 8) & 1);
+}
+
 static bool eligible(const struct lineup_worker *worker, uint32_t row)
 {
 	const struct lineup_searcher *searcher = worker->searcher;
 	const struct lineup_columns *c = &worker->columns;
 
-	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row))
+	if (lineup_segment_row_deleted(worker->segment, worker->row_first + row) ||
+	    gone(searcher, worker->segment_index, worker->row_first + row))
 		return false;
 	if (c->expires[row] > 0 && c->expires[row] <= searcher->now)
 		return false;
@@ -112,7 +121,7 @@ int lineup_worker_survivor(struct lineup_worker *worker, uint32_t probe, struct 
 	int err = 0;
 
 	pthread_mutex_lock(&select->mutex);
-	if (!(score.high < select->floor))
+	if (!(score.high < select->floor) && !gone(worker->searcher, entry->segment, entry->row))
 		err = put(worker, probe, entry, score);
 	*floor = select->floor;
 	pthread_mutex_unlock(&select->mutex);
@@ -251,7 +260,7 @@ static void rerank_thread(void *arg, uint32_t thread)
 	while ((probe = atomic_fetch_add(&searcher->select_next, 1)) < searcher->batch && !lineup_searcher_failed(searcher)) {
 		int err = rerank_probe(worker, probe);
 
-		if (!err)
+		if (!err && searcher->candidates)
 			err = deliver(worker, probe);
 		if (err)
 			lineup_searcher_fail(searcher, err);

@@ -15,9 +15,10 @@ double lineup_share_now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool has_work(const struct lineup_share *share)
+static bool has_work(struct lineup_share *share)
 {
-	bool joinable = share->waiting && share->seats_free && share->member_count < share->probes_max;
+	bool joinable = share->waiting && share->seats_free && share->member_count < share->probes_max &&
+			!lineup_share_gpu_takes(share, lineup_share_queue_first(share));
 
 	return share->ended || share->finishing || share->cull || share->journals || joinable || (share->member_count && !share->fetching);
 }
@@ -26,6 +27,8 @@ void lineup_share_unlock(struct lineup_share *share)
 {
 	bool ready = has_work(share);
 
+	if (share->waiting)
+		lineup_share_gpu_call(share);
 	atomic_store(&share->job.ready, ready);
 	pthread_mutex_unlock(&share->mutex);
 	if (ready)
@@ -108,6 +111,7 @@ static void rest(struct lineup_crew_job *job)
 		stale = stale || (part->in_stream && !part->views);
 	if (stale && !share->requests && !share->fetching && !share->taken)
 		lineup_share_stream_end(share);
+	lineup_share_gpu_call(share);
 	lineup_share_unlock(share);
 	lineup_share_trash_empty(share);
 }
@@ -138,20 +142,22 @@ static void init(struct lineup_share *share, struct lineup_crew *crew, struct li
 static int create(struct lineup_share *share, const struct lineup_share_setup *setup)
 {
 	struct lineup_share_view *view;
+	const char *cpu;
 	int err = create_seats(share);
 
 	if (err)
 		return lineup_fail(share->ctx, err, "share: no memory for %u probes", share->probes_max);
-	err = lineup_score_choose(share->ctx, setup->backend, &share->score);
-	if (!err)
-		err = lineup_share_view_get(share, &view);
+	err = lineup_share_view_get(share, &view);
 	if (err)
 		return err;
 	share->dim = view->snapshot->dim;
 	share->store = view->snapshot->store;
 	share->groups = (share->dim + 3) / 4;
 	share->norm_max = share->store == LINEUP_STORE_FLOAT16 ? LINEUP_NORM_MAX_FLOAT16 : LINEUP_NORM_MAX_FLOAT32;
-	if (share->residency == LINEUP_RESIDENT)
+	err = lineup_share_gpu_create(share, setup, &cpu);
+	if (!err) /* with GPUs the crew re-ranks, scans what they cannot, and is there to take over */
+		err = lineup_score_choose(share->ctx, cpu, &share->score);
+	if (!err && share->residency == LINEUP_RESIDENT && !share->gpu)
 		err = lineup_share_load(share);
 	pthread_mutex_lock(&share->mutex);
 	lineup_share_view_put(share, view);
@@ -161,6 +167,7 @@ static int create(struct lineup_share *share, const struct lineup_share_setup *s
 
 static void destroy(struct lineup_share *share)
 {
+	lineup_share_gpu_destroy(share);
 	lineup_share_stream_end(share);
 	lineup_share_view_put(share, share->newest);
 	lineup_share_trash_empty(share);
@@ -219,6 +226,7 @@ void lineup_share_destroy(struct lineup_share *share)
 	while (share->requests)
 		pthread_cond_wait(&share->changed, &share->mutex);
 	pthread_mutex_unlock(&share->mutex);
+	lineup_share_gpu_destroy(share); /* which calls the crew */
 	lineup_crew_remove(share->crew, &share->job);
 	destroy(share);
 }
@@ -297,5 +305,6 @@ void lineup_share_stats(struct lineup_share *share, struct lineup_share_stats *s
 	for (uint32_t i = 0; share->newest && i < share->newest->part_count; i++)
 		stats->resident = stats->resident && lineup_share_part_resident(share->newest->parts[i]);
 	stats->backend = share->score->name;
+	lineup_share_gpu_stats(share, stats);
 	pthread_mutex_unlock(&share->mutex);
 }

@@ -38,6 +38,7 @@ enum {
 
 struct lineup_share_request;
 struct lineup_share_epoch;
+struct lineup_gpu_share;
 
 struct lineup_share_part {
 	struct lineup_share_part *prev, *next; /* in the circle */
@@ -47,6 +48,7 @@ struct lineup_share_part {
 	uint32_t views;                        /* that have it */
 	bool streamed;                         /* in this pass; else its blocks are in memory */
 	bool in_stream;                        /* the stream has it: it must stay */
+	bool covered;                          /* the GPUs have it; changes only while no seat is on them */
 	uint8_t *memory;                       /* its blocks; NULL: not kept */
 	uint8_t *present;                      /* [block_count] which are there */
 	uint64_t present_count;
@@ -56,7 +58,8 @@ struct lineup_share_view {
 	struct lineup_share_view *prev, *next;
 	struct lineup_snapshot *snapshot;
 	uint32_t references;       /* requests, and the share for the newest */
-	uint32_t members;
+	uint32_t members;          /* that the crew scans all parts for */
+	uint32_t device_members;   /* that it scans for what the GPUs have not */
 	uint32_t *segment_of;      /* [slots] the segment of a part, or NONE */
 	uint32_t slots;
 	struct lineup_share_part **parts;
@@ -83,6 +86,8 @@ struct lineup_share_seat {
 	_Atomic float threshold;
 	uint64_t remaining;        /* rows of the parts that it has not been given */
 	bool journal;              /* nor the journal's */
+	bool on_device;            /* GPUs scan for it what they have */
+	bool device;               /* their pass is not over */
 	uint64_t leave;            /* units from this number on are not its own */
 	struct lineup_share_journal batch; /* of those who joined with it, if it was the first */
 };
@@ -142,6 +147,8 @@ struct lineup_share_request {
 	uint64_t last_join;        /* the unit before which its last probe joined */
 	uint32_t joins;            /* times that some of them did */
 	uint32_t most;
+	const char *backend;       /* of the GPUs that scanned; NULL: none did */
+	uint32_t devices;
 };
 
 struct lineup_share_unit {
@@ -276,6 +283,9 @@ int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat
 void lineup_share_epoch_put(struct lineup_share *share, struct lineup_share_epoch *epoch); /* takes NULL */
 void lineup_share_epochs_free(struct lineup_share *share);
 
+/* Packs the probe of @seat as number @at of @set, but for its vector. */
+void lineup_share_pack(struct lineup_probe_set *set, uint32_t at, const struct lineup_share_seat *seat);
+
 /* share_circle.c */
 
 /* The view of the gallery's present state, with a reference; takes the mutex itself. Logs. */
@@ -309,7 +319,29 @@ int lineup_share_load(struct lineup_share *share);
 
 /* share_scan.c */
 
+/* Gives the next probe of @r, which is the first that waits, a seat; there must be one. @on_device: GPUs scan for it too. */
+struct lineup_share_seat *lineup_share_join(struct lineup_share *share, struct lineup_share_request *r, bool on_device);
+/* The journal's rows are to be scanned for @seats, which just joined, if they have a journal. Changes their order. */
+void lineup_share_begin_journals(struct lineup_share *share, struct lineup_share_seat **seats, uint32_t count);
+/* The GPUs' pass for it is over. */
+void lineup_share_left_device(struct lineup_share *share, struct lineup_share_seat *seat);
 /* The job's work, with nothing locked. */
 bool lineup_share_work(struct lineup_crew_job *job, struct lineup_crew_worker *worker);
+
+/* share_gpu.c */
+
+/* Opens GPUs if @setup asks for them, or leaves the choice and there are some: share->gpu. *@cpu: the CPU's backend. Nothing is locked. Logs. */
+int lineup_share_gpu_create(struct lineup_share *share, const struct lineup_share_setup *setup, const char **cpu);
+void lineup_share_gpu_destroy(struct lineup_share *share); /* nothing is locked, and no request is left */
+/* Whether the crew leaves this waiting request to them. */
+bool lineup_share_gpu_takes(const struct lineup_share *share, const struct lineup_share_request *request);
+/* There may be something for their thread. */
+void lineup_share_gpu_call(struct lineup_share *share);
+/* A seat that was .on_device is free. */
+void lineup_share_gpu_seat_freed(struct lineup_share *share);
+/* The base they scan; for tests. */
+struct lineup_searcher *lineup_share_gpu_searcher(const struct lineup_share *share);
+/* What there is to say of them, in place of the crew's. */
+void lineup_share_gpu_stats(const struct lineup_share *share, struct lineup_share_stats *stats);
 
 #endif

@@ -20,7 +20,7 @@ bool lineup_share_part_resident(const struct lineup_share_part *part)
 bool lineup_share_part_wanted(const struct lineup_share *share, const struct lineup_share_part *part)
 {
 	for (const struct lineup_share_view *view = share->views; view; view = view->next)
-		if (view->members && part->slot < view->slots && view->segment_of[part->slot] != LINEUP_SHARE_NONE)
+		if ((view->members || (view->device_members && !part->covered)) && part->slot < view->slots && view->segment_of[part->slot] != LINEUP_SHARE_NONE)
 			return true;
 	return false;
 }
@@ -92,7 +92,7 @@ static struct lineup_share_part *part_create(struct lineup_share *share, const s
 {
 	struct lineup_share_part *part = calloc(1, sizeof(*part));
 
-	if (!part || lineup_snapshot_segment(snapshot, index, &part->hold) || slot_of_new(share, part)) {
+	if (!part || lineup_snapshot_some(snapshot, index, 1, false, &part->hold) || slot_of_new(share, part)) {
 		part_free(part);
 		return NULL;
 	}

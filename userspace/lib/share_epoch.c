@@ -52,7 +52,7 @@ static struct lineup_share_epoch *epoch_create(struct lineup_share *share)
 	return epoch;
 }
 
-static void pack_probe(struct lineup_probe_set *set, uint32_t at, const struct lineup_share_seat *seat)
+void lineup_share_pack(struct lineup_probe_set *set, uint32_t at, const struct lineup_share_seat *seat)
 {
 	const struct lineup_share_request *r = seat->request;
 	const int8_t *codes = r->codes + seat->row * set->groups * 4;
@@ -113,7 +113,7 @@ int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat
 			continue;
 		}
 		for (uint32_t i = tile * LINEUP_PROBE_TILE; i < (tile + 1) * LINEUP_PROBE_TILE && i < count; i++)
-			pack_probe(set, i, seats[i]);
+			lineup_share_pack(set, i, seats[i]);
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		epoch->seats[i] = seats[i];

@@ -160,7 +160,8 @@ static void say(const struct lineup_share *share, const struct lineup_share_requ
 	facts->passes = r->joins;
 	facts->threads = lineup_crew_threads(share->crew);
 	facts->resident = !share->stream && !r->read;
-	facts->backend = share->score->name;
+	facts->backend = r->backend ? r->backend : share->score->name;
+	facts->devices = r->devices;
 	facts->io = share->stats.io;
 	facts->seconds = lineup_share_now() - r->begin;
 	facts->seconds_scan = r->scan_end - r->scan_begin;

@@ -19,6 +19,12 @@ static void leave(struct lineup_share *share, struct lineup_share_seat *seat)
 	share->leaving_tail = &seat->next;
 }
 
+static void leave_if_done(struct lineup_share *share, struct lineup_share_seat *seat)
+{
+	if (!seat->remaining && !seat->journal && !seat->device)
+		leave(share, seat);
+}
+
 /* Those whose units have all been scanned are ready for re-ranking. */
 static void settle(struct lineup_share *share)
 {
@@ -60,9 +66,11 @@ static void drop_members(struct lineup_share *share)
 			share->members[kept++] = seat;
 			continue;
 		}
-		seat->request->view->members--;
-		if (!seat->journal)
-			leave(share, seat);
+		if (seat->on_device)
+			seat->request->view->device_members--;
+		else
+			seat->request->view->members--;
+		leave_if_done(share, seat);
 	}
 	share->epoch_stale = share->epoch_stale || kept != share->member_count;
 	share->member_count = kept;
@@ -82,7 +90,17 @@ static void fail_members(struct lineup_share *share, int err, const char *messag
 
 /* ---- joining ---- */
 
-static struct lineup_share_seat *join(struct lineup_share *share, struct lineup_share_request *r)
+/* What the crew scans for it of the parts. */
+static uint64_t rows_for(const struct lineup_share_request *r, bool on_device)
+{
+	uint64_t rows = r->view->rows;
+
+	for (uint32_t i = 0; on_device && i < r->view->part_count; i++)
+		rows -= r->view->parts[i]->covered ? r->view->parts[i]->segment->rows : 0;
+	return rows;
+}
+
+struct lineup_share_seat *lineup_share_join(struct lineup_share *share, struct lineup_share_request *r, bool on_device)
 {
 	struct lineup_share_seat *seat = share->seats_free;
 	const struct lineup_search_options *o = &r->query.options;
@@ -94,10 +112,15 @@ static struct lineup_share_seat *join(struct lineup_share *share, struct lineup_
 	seat->request = r;
 	seat->row = r->joined;
 	seat->join = ++share->joins;
-	seat->remaining = r->view->rows;
+	seat->on_device = on_device;
+	seat->device = on_device;
+	seat->remaining = rows_for(r, on_device);
 	seat->journal = r->view->journal_first < r->view->snapshot->segment_count;
 	lineup_select_begin(&seat->select, o->k, o->per == LINEUP_PER_SUBJECT, o->flags & LINEUP_SEARCH_THRESHOLD ? &o->threshold : NULL);
 	atomic_store_explicit(&seat->threshold, lineup_scan_threshold(seat->select.floor), memory_order_relaxed);
+	if (!r->joined || r->last_join != share->unit_next)
+		r->joins++;
+	r->last_join = share->unit_next;
 	if (!r->joined) {
 		r->scan_begin = lineup_share_now();
 		r->read_begin = share->stats.bytes_read;
@@ -106,10 +129,13 @@ static struct lineup_share_seat *join(struct lineup_share *share, struct lineup_
 	share->scanning++;
 	if (seat->remaining) {
 		share->members[share->member_count++] = seat;
-		r->view->members++;
+		if (on_device)
+			r->view->device_members++;
+		else
+			r->view->members++;
 		share->epoch_stale = true;
-	} else if (!seat->journal) {
-		leave(share, seat);
+	} else {
+		leave_if_done(share, seat);
 	}
 	return seat;
 }
@@ -140,10 +166,22 @@ static uint32_t begin_journal(struct lineup_share *share, struct lineup_share_se
 	for (uint32_t i = first; i < same; i++) {
 		lineup_share_request_fail(share, seats[i]->request, err, "no memory for the probes that scan together");
 		seats[i]->journal = false;
-		if (!seats[i]->remaining)
-			leave(share, seats[i]);
+		leave_if_done(share, seats[i]);
 	}
 	return same;
+}
+
+void lineup_share_begin_journals(struct lineup_share *share, struct lineup_share_seat **seats, uint32_t count)
+{
+	for (uint32_t i = 0; i < count;)
+		i = seats[i]->journal ? begin_journal(share, seats, i, count) : i + 1;
+}
+
+void lineup_share_left_device(struct lineup_share *share, struct lineup_share_seat *seat)
+{
+	seat->device = false;
+	leave_if_done(share, seat);
+	settle(share);
 }
 
 /* Gives seats to those who wait. */
@@ -155,15 +193,13 @@ static void admit(struct lineup_share *share)
 		struct lineup_share_request *r = lineup_share_queue_first(share);
 		struct lineup_share_seat *seat;
 
-		if (!r->joined || r->last_join != share->unit_next)
-			r->joins++;
-		r->last_join = share->unit_next;
-		seat = join(share, r);
+		if (lineup_share_gpu_takes(share, r))
+			break;
+		seat = lineup_share_join(share, r, false);
 		if (seat->journal)
 			share->joiners[joiners++] = seat;
 	}
-	for (uint32_t i = 0; i < joiners;)
-		i = begin_journal(share, share->joiners, i, joiners);
+	lineup_share_begin_journals(share, share->joiners, joiners);
 }
 
 static void prepare(struct lineup_share *share)
@@ -206,8 +242,7 @@ static void give_journal(struct lineup_share *share, struct lineup_crew_worker *
 		struct lineup_share_seat *seat = batch->epoch->seats[i];
 
 		seat->journal = false;
-		if (!seat->remaining)
-			leave(share, seat);
+		leave_if_done(share, seat);
 	}
 	lineup_share_epoch_put(share, batch->epoch);
 }
@@ -237,6 +272,11 @@ static bool view_has(const struct lineup_share_view *view, const struct lineup_s
 	return part->slot < view->slots && view->segment_of[part->slot] != LINEUP_SHARE_NONE;
 }
 
+static bool wants(const struct lineup_share_seat *seat, const struct lineup_share_part *part)
+{
+	return view_has(seat->request->view, part) && !(seat->on_device && part->covered);
+}
+
 /* The unit is the members'; false: there was no memory, and no member stays. */
 static bool assign(struct lineup_share *share, struct lineup_crew_worker *worker, struct lineup_share_unit *unit)
 {
@@ -250,7 +290,7 @@ static bool assign(struct lineup_share *share, struct lineup_crew_worker *worker
 	for (uint32_t i = 0; i < share->member_count; i++) {
 		struct lineup_share_seat *seat = share->members[i];
 
-		if (!view_has(seat->request->view, unit->part))
+		if (!wants(seat, unit->part))
 			continue;
 		seat->remaining -= unit->rows < seat->remaining ? unit->rows : seat->remaining;
 		ended = ended || !seat->remaining;
@@ -402,7 +442,7 @@ static void hit(void *arg, uint32_t probe, uint32_t row, uint64_t mask, const in
 	float threshold;
 	int err = 0;
 
-	if (unit->part && !view_has(r->view, unit->part))
+	if (unit->part && !wants(seat, unit->part))
 		return;
 	if (unit->part)
 		index = r->view->segment_of[unit->part->slot];
@@ -516,10 +556,8 @@ static void complete(struct lineup_share *share, struct lineup_crew_worker *work
 
 	share->active[worker->index] = NO_UNIT;
 	for (uint32_t i = 0; unit->err && i < epoch->set.count; i++) {
-		struct lineup_share_request *r = epoch->seats[i]->request;
-
-		if (view_has(r->view, unit->part))
-			lineup_share_request_fail(share, r, unit->err, unit->message);
+		if (wants(epoch->seats[i], unit->part))
+			lineup_share_request_fail(share, epoch->seats[i]->request, unit->err, unit->message);
 	}
 	if (!unit->err) {
 		share->stats.rows_scanned += unit->rows;
@@ -561,6 +599,8 @@ static void finish(struct lineup_share *share, struct lineup_crew_worker *worker
 	share->seats_free = seat;
 	seat->request = NULL;
 	share->scanning--;
+	if (seat->on_device)
+		lineup_share_gpu_seat_freed(share);
 	lineup_share_request_done(share, r, 1);
 }
 

@@ -138,7 +138,7 @@ int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *c
 	return err;
 }
 
-int lineup_snapshot_segment(const struct lineup_snapshot *snapshot, uint32_t segment, struct lineup_snapshot **one)
+int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted, struct lineup_snapshot **some)
 {
 	const struct snapshot *from = (const struct snapshot *)snapshot;
 	struct snapshot *p = calloc(1, sizeof(*p));
@@ -147,22 +147,40 @@ int lineup_snapshot_segment(const struct lineup_snapshot *snapshot, uint32_t seg
 	if (!p)
 		return -ENOMEM;
 	s = &p->public;
-	*s = *snapshot;
+	s->ctx = snapshot->ctx;
 	atomic_init(&s->references, 1);
-	s->segment_count = 0;
-	s->segments = calloc(1, sizeof(*s->segments));
-	p->part = calloc(1, sizeof(*p->part));
-	p->bits = calloc(1, sizeof(*p->bits));
+	s->dim = snapshot->dim;
+	s->store = snapshot->store;
+	s->sequence = snapshot->sequence;
+	s->template_next = snapshot->template_next;
+	s->subjects = snapshot->subjects;
+	s->subject_next = snapshot->subject_next;
+	s->lists = snapshot->lists;
+	memcpy(s->list, snapshot->list, sizeof(s->list));
+	memcpy(s->digest, snapshot->digest, sizeof(s->digest));
+	s->segments = calloc(count + 1, sizeof(*s->segments));
+	p->part = calloc(count + 1, sizeof(*p->part));
+	p->bits = calloc(count + 1, sizeof(*p->bits));
 	if (!s->segments || !p->part || !p->bits) {
 		lineup_snapshot_put(s);
 		return -ENOMEM;
 	}
-	p->part[0] = lineup_part_get(from->part[segment]);
-	s->segments[0] = p->part[0]->segment;
-	s->segment_count = 1;
-	s->rows = s->segments[0].rows;
-	s->rows_deleted = 0;
-	*one = s;
+	for (uint32_t i = 0; i < count; i++) {
+		struct lineup_bits *bits = deleted ? from->bits[first + i] : NULL;
+
+		p->part[i] = lineup_part_get(from->part[first + i]);
+		s->segments[i] = p->part[i]->segment;
+		if (bits) {
+			atomic_fetch_add(&bits->references, 1);
+			p->bits[i] = bits;
+			s->segments[i].deleted = bits->bits;
+			s->segments[i].rows_deleted = bits->count;
+			s->rows_deleted += bits->count;
+		}
+		s->rows += s->segments[i].rows;
+		s->segment_count++;
+	}
+	*some = s;
 	return 0;
 }
 
