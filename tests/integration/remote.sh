@@ -39,6 +39,7 @@ peer()
 {
 	local mode=$1
 	shift
+	[ -x "$lineupd" ] || skip 'this build cannot talk to lineupd'
 	python3 "$here/peer.py" "$mode" "$PWD/peer" "$@" &
 	peers="$peers $!"
 	trap 'kill $daemon $peers 2>/dev/null || :; wait' EXIT
