@@ -67,7 +67,10 @@ struct clients_setup {
 	/* The client is about to be freed: forget it. May be NULL. */
 	void (*closed)(void *arg, struct client *client);
 	void *arg;
-	/* Listening sockets of socket activation, taken over. TLS is spoken where a "tls:" address of the configuration has their port. */
+	/*
+	 * Listening sockets of socket activation, taken over. TLS is spoken where a "tls:" address of the configuration has their
+	 * port.
+	 */
 	const int *inherited;
 	uint32_t inherited_count;
 };

@@ -59,7 +59,10 @@ void notify_watchdog(struct loop *loop);
 /* Listening sockets of socket activation; returns how many. */
 uint32_t notify_sockets(int *fds, uint32_t max);
 
-/* seccomp.c: after everything is set up, before the first client. On a kernel without filters, and under a sanitizer, 0 with a warning; other failures are logged. */
+/*
+ * seccomp.c: after everything is set up, before the first client. On a kernel without filters, and under a sanitizer, 0 with a
+ * warning; other failures are logged.
+ */
 int seccomp_confine(const struct config *config);
 /* No core dumps of this process, its memory not readable by others (PR_SET_DUMPABLE), privileges that cannot be gained back. */
 void seccomp_harden(void);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole public interface of liblineup, in the order of its stages: context, capture, extractor, probe (vectors, subjects), gallery, search. */
+/*
+ * The whole public interface of liblineup, in the order of its stages: context, capture, extractor, probe (vectors, subjects),
+ * gallery, search.
+ */
 #ifndef LINEUP_H
 #define LINEUP_H
 
@@ -424,8 +427,9 @@ struct lineup_gallery_create_options {
 enum lineup_gallery_flags {
 	LINEUP_GALLERY_WRITE = 1 << 0, /* enrol, delete, compact: takes the gallery's only writer lock, held until close */
 	/*
-	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make the journal
-	 * longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do commits merge segments.
+	 * With WRITE: the journal is sealed by lineup_gallery_maintain only, which another thread calls. A commit that would make
+	 * the journal longer than four times the length at which it is sealed (64 MiB) seals it by itself all the same. Nor do
+	 * commits merge segments.
 	 */
 	LINEUP_GALLERY_MAINTAINED = 1 << 1,
 };
@@ -453,7 +457,10 @@ int lineup_gallery_open(struct lineup_ctx *ctx, const char *path, const struct l
 			struct lineup_gallery **gallery);
 void lineup_gallery_close(struct lineup_gallery *gallery);
 
-/* Moves a gallery opened for reading to the state committed now; on failure it stays where it was. Searchers made from it keep theirs. */
+/*
+ * Moves a gallery opened for reading to the state committed now; on failure it stays where it was. Searchers made from it keep
+ * theirs.
+ */
 int lineup_gallery_refresh(struct lineup_gallery *gallery);
 
 struct lineup_gallery_info {
@@ -498,8 +505,8 @@ struct lineup_enrol_options {
 struct lineup_enrol_batch {
 	struct lineup_matrix vectors;
 	/*
-	 * [rows]; NULL: each row a subject of its own, named by its template id in decimal (if a subject of that name has templates already,
-	 * lineup_enrol_add or lineup_enrol_commit fails with -EEXIST: give names).
+	 * [rows]; NULL: each row a subject of its own, named by its template id in decimal (if a subject of that name has templates
+	 * already, lineup_enrol_add or lineup_enrol_commit fails with -EEXIST: give names).
 	 */
 	const char *const *subjects;
 	const uint64_t *lists;       /* [rows] masks; NULL: on no list */
@@ -519,12 +526,16 @@ struct lineup_enrol_result {
 int lineup_enrol_begin(struct lineup_gallery *gallery, const struct lineup_enrol_options *options, struct lineup_enrol **enrol);
 /* The bit for the list @name, which comes into being with the commit if the gallery has none such. -ENOSPC: no 65th list. */
 int lineup_enrol_list(struct lineup_enrol *enrol, const char *name, uint64_t *mask);
-/* Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays usable. */
+/*
+ * Borrows @batch during the call. A bad row is refused (-EINVAL, naming it), and with it the whole batch; the enrolment stays
+ * usable.
+ */
 int lineup_enrol_add(struct lineup_enrol *enrol, const struct lineup_enrol_batch *batch);
 /*
- * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from the last
- * sync nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it again, tells;
- * repeating the enrolment with its op_id is safe either way. The same holds for lineup_gallery_delete and lineup_gallery_compact.
+ * Ends the enrolment, whatever it returns. @result may be NULL. An enrolment of no rows is refused with -EINVAL. After an -EIO from
+ * the last sync nobody can know what the disk holds: the gallery refuses further changes, and lineup_gallery_recover, or opening it
+ * again, tells; repeating the enrolment with its op_id is safe either way. The same holds for lineup_gallery_delete and
+ * lineup_gallery_compact.
  */
 int lineup_enrol_commit(struct lineup_enrol *enrol, struct lineup_enrol_result *result);
 void lineup_enrol_abort(struct lineup_enrol *enrol);
@@ -571,10 +582,11 @@ int lineup_gallery_compact(struct lineup_gallery *gallery, lineup_progress_fn *p
 			   struct lineup_compact_result *result);
 
 /*
- * Operations that become durable together: begin, any number of enrolments and deletions, commit. Each is an operation of its own, with its op_id, its
- * sequence number and its place in the history, and each is atomic; together they cost one write and one sync. What is added to a group sees what was added
- * before; nobody else sees any of it before the commit has returned 0. A refused operation (bad row, unknown subject) changes nothing, and the group goes on.
- * One group or enrolment at a time per gallery, which must be open for writing.
+ * Operations that become durable together: begin, any number of enrolments and deletions, commit. Each is an operation of its own,
+ * with its op_id, its sequence number and its place in the history, and each is atomic; together they cost one write and one sync.
+ * What is added to a group sees what was added before; nobody else sees any of it before the commit has returned 0. A refused
+ * operation (bad row, unknown subject) changes nothing, and the group goes on. One group or enrolment at a time per gallery, which
+ * must be open for writing.
  */
 struct lineup_group;
 
@@ -592,14 +604,14 @@ struct lineup_group_options {
 
 int lineup_group_begin(struct lineup_gallery *gallery, struct lineup_group **group);
 /*
- * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is refused or
- * repeated.
+ * As lineup_enrol_list; *@mask is for the next lineup_group_enrol. A new list comes into being with that, or not at all if it is
+ * refused or repeated.
  */
 int lineup_group_list(struct lineup_group *group, const char *name, uint64_t *mask);
 /*
- * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol. Errors otherwise as
- * lineup_enrol_add and lineup_enrol_commit. -ENOBUFS, silently: the group is full, commit it. @result may be NULL; what it says holds once the commit has
- * returned 0.
+ * Adds an enrolment of at most as many rows as fit a record of the journal (lineup_group_rows_max); more: -E2BIG, use lineup_enrol.
+ * Errors otherwise as lineup_enrol_add and lineup_enrol_commit. -ENOBUFS, silently: the group is full, commit it. @result may be
+ * NULL; what it says holds once the commit has returned 0.
  */
 int lineup_group_enrol(struct lineup_group *group, const struct lineup_group_options *options, const struct lineup_enrol_batch *batch,
 		       struct lineup_enrol_result *result);
@@ -609,8 +621,8 @@ int lineup_group_delete(struct lineup_group *group, const struct lineup_delete_o
 /* Operations in it that will change the gallery. */
 uint32_t lineup_group_operations(const struct lineup_group *group);
 /*
- * Ends the group, whatever it returns: all its operations are durable and visible, or, after an error, none is acknowledged. Errors and what they mean as
- * lineup_enrol_commit. An empty group is a success that does nothing.
+ * Ends the group, whatever it returns: all its operations are durable and visible, or, after an error, none is acknowledged. Errors
+ * and what they mean as lineup_enrol_commit. An empty group is a success that does nothing.
  */
 int lineup_group_commit(struct lineup_group *group);
 void lineup_group_abort(struct lineup_group *group);
@@ -618,14 +630,14 @@ void lineup_group_abort(struct lineup_group *group);
 struct lineup_maintain_options {
 	uint32_t size;
 	/*
-	 * 0: seal the journal once it is long, and merge small segments; 1: and drop deleted rows, where there are any; 2: as 1, but seal whatever
-	 * there is and merge all that is smaller than it need be.
+	 * 0: seal the journal once it is long, and merge small segments; 1: and drop deleted rows, where there are any; 2: as 1,
+	 * but seal whatever there is and merge all that is smaller than it need be.
 	 */
 	uint32_t compact;
 	uint64_t bytes_per_second; /* of reading and writing, at most, but for what is committed meanwhile, which is copied at once; 0: no limit */
 	/*
-	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is sorted. False: that
-	 * step is undone and -ECANCELED returned; steps before it stay. May be NULL.
+	 * Told rows of the step that is under way, some hundred times a second, though not while files are synced or an index is
+	 * sorted. False: that step is undone and -ECANCELED returned; steps before it stay. May be NULL.
 	 */
 	lineup_progress_fn *progress;
 	void *progress_arg;
@@ -641,17 +653,19 @@ struct lineup_maintain_result {
 };
 
 /*
- * Seals and compacts while another thread goes on with enrolments, deletions and groups, and any number with searches: only the last step, which takes over
- * what was done meanwhile and replaces the MANIFEST, holds operations up. The one function that may be called beside the thread that writes to @gallery; one
- * call at a time. Errors as lineup_gallery_compact; a gallery that refuses changes: -EROFS. @result may be NULL.
+ * Seals and compacts while another thread goes on with enrolments, deletions and groups, and any number with searches: only the
+ * last step, which takes over what was done meanwhile and replaces the MANIFEST, holds operations up. The one function that may be
+ * called beside the thread that writes to @gallery; one call at a time. Errors as lineup_gallery_compact; a gallery that refuses
+ * changes: -EROFS. @result may be NULL.
  */
 int lineup_gallery_maintain(struct lineup_gallery *gallery, const struct lineup_maintain_options *options, struct lineup_maintain_result *result);
 
 /* Why the gallery, open for writing, refuses changes (static text), or NULL. Any thread. */
 const char *lineup_gallery_refuses(const struct lineup_gallery *gallery);
 /*
- * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again. Snapshots and
- * searchers keep their state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain running.
+ * After a failed write or sync, in place: reads from the disk what it holds, as opening it again would, and takes changes again.
+ * Snapshots and searchers keep their state. On failure it goes on refusing. By the thread that writes, no lineup_gallery_maintain
+ * running.
  */
 int lineup_gallery_recover(struct lineup_gallery *gallery);
 
@@ -688,11 +702,14 @@ struct lineup_template {
 
 /* Calls @each for every template that is not deleted, in the order of ids, until it returns non-zero, which is then returned. */
 int lineup_gallery_read(struct lineup_gallery *gallery, int (*each)(void *arg, const struct lineup_template *t), void *arg);
-/* Likewise for the templates of @subject; -ENOENT, silently: it has none. Expired ones count. Any thread, beside the one that writes: sees the last commit. */
+/*
+ * Likewise for the templates of @subject; -ENOENT, silently: it has none. Expired ones count. Any thread, beside the one that
+ * writes: sees the last commit.
+ */
 int lineup_gallery_subject(struct lineup_gallery *gallery, const char *subject, int (*each)(void *arg, const struct lineup_template *t), void *arg);
 /*
- * Likewise for the one template that is row @row of the .rows of lineup_gallery_now, in the order of ids; -ENOENT, silently: it is deleted, or @row is not less than
- * .rows by now. For picking at random.
+ * Likewise for the one template that is row @row of the .rows of lineup_gallery_now, in the order of ids; -ENOENT, silently: it is
+ * deleted, or @row is not less than .rows by now. For picking at random.
  */
 int lineup_gallery_row(struct lineup_gallery *gallery, uint64_t row, int (*each)(void *arg, const struct lineup_template *t), void *arg);
 
@@ -740,8 +757,8 @@ enum lineup_devices_flags {
 };
 
 /*
- * Calls @each for every Vulkan device, in the order of indexes. None at all is no error: *@why_none (may be NULL) then says why (static), else it is NULL.
- * The struct is valid during the call. -ENOMEM, -EINVAL (unknown flags).
+ * Calls @each for every Vulkan device, in the order of indexes. None at all is no error: *@why_none (may be NULL) then says why
+ * (static), else it is NULL. The struct is valid during the call. -ENOMEM, -EINVAL (unknown flags).
  */
 int lineup_devices(struct lineup_ctx *ctx, uint32_t flags, void (*each)(void *arg, const struct lineup_device *device), void *arg,
 		   const char **why_none);
@@ -755,9 +772,9 @@ struct lineup_device_share {
 };
 
 /*
- * How @gallery would be shared out among @devices, 1 to LINEUP_DEVICES_MAX, of which device i has memory[i] bytes for rows: arithmetic, no device is
- * asked. A device that has small buffers only may keep a little more or less. @shares is [devices]. -EINVAL, -ENOMEM; -ENOTSUP: built without Vulkan, or
- * more rows than GPUs take.
+ * How @gallery would be shared out among @devices, 1 to LINEUP_DEVICES_MAX, of which device i has memory[i] bytes for rows:
+ * arithmetic, no device is asked. A device that has small buffers only may keep a little more or less. @shares is [devices].
+ * -EINVAL, -ENOMEM; -ENOTSUP: built without Vulkan, or more rows than GPUs take.
  */
 int lineup_gallery_shares(struct lineup_gallery *gallery, uint32_t devices, const uint64_t *memory, struct lineup_device_share *shares);
 
@@ -773,10 +790,11 @@ struct lineup_search_setup {
 	uint32_t size;
 	uint32_t threads;        /* 0: one per CPU this process may use */
 	/*
-	 * NULL or "auto": GPUs if there are any that are no software devices, else the fastest for this CPU. "scalar", "avx2", "avx512", "neon": -ENOTSUP where
-	 * the CPU has it not. "vulkan": the best variant of each GPU, or "vulkan-scalar", "vulkan-dot", "vulkan-coopmat", "vulkan-coopmat-nv",
-	 * "vulkan-emulated" (a test's); -ENODEV without a Vulkan device, -ENOTSUP where it lacks what the variant needs. A GPU that fails during a search is
-	 * opened once more, then the CPU takes over, with the same answers and a warning.
+	 * NULL or "auto": GPUs if there are any that are no software devices, else the fastest for this CPU. "scalar", "avx2",
+	 * "avx512", "neon": -ENOTSUP where the CPU has it not. "vulkan": the best variant of each GPU, or "vulkan-scalar",
+	 * "vulkan-dot", "vulkan-coopmat", "vulkan-coopmat-nv", "vulkan-emulated" (a test's); -ENODEV without a Vulkan device,
+	 * -ENOTSUP where it lacks what the variant needs. A GPU that fails during a search is opened once more, then the CPU takes
+	 * over, with the same answers and a warning.
 	 */
 	const char *backend;
 	enum lineup_residency residency;
@@ -789,8 +807,9 @@ struct lineup_search_setup {
 	lineup_progress_fn *progress; /* of a load and of each pass, in bytes */
 	void *progress_arg;
 	/*
-	 * GPUs for the Vulkan backends, separated by commas: an index of lineup_devices, a UUID, a PCI address ("0000:c1:00.0" or "c1:00.0"). Named more than
-	 * once, a GPU serves as several. NULL or "auto": all that are no software devices. The gallery is shared out among them.
+	 * GPUs for the Vulkan backends, separated by commas: an index of lineup_devices, a UUID, a PCI address ("0000:c1:00.0" or
+	 * "c1:00.0"). Named more than once, a GPU serves as several. NULL or "auto": all that are no software devices. The gallery
+	 * is shared out among them.
 	 */
 	const char *devices;
 	uint64_t device_memory_max; /* for rows kept in each GPU's memory; 0: 80 % of what is available there */
@@ -860,9 +879,8 @@ struct lineup_search_facts {
  * Finds the best candidates for each of @probes. @candidates is [probes->rows][options->k], best first; @counts[i] says how many
  * probe i has: fewer than k where the gallery has no more above the threshold. @facts may be NULL. Probes are copied into memory
  * kept out of core dumps, and every copy is erased before the return. The result is a function of the gallery's state, the probe
- * and the options only: score descending, then template id ascending.
- * Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO, -ECANCELED; there is no partial answer: after a failure in a pass every
- * count is 0, and what @candidates holds means nothing.
+ * and the options only: score descending, then template id ascending. Errors: -EINVAL (dimension, NaN, k: named), -EBADMSG, -EIO,
+ * -ECANCELED; there is no partial answer: after a failure in a pass every count is 0, and what @candidates holds means nothing.
  */
 int lineup_search(struct lineup_searcher *searcher, const struct lineup_matrix *probes, const struct lineup_search_options *options,
 		  struct lineup_candidate *candidates, uint32_t *counts, struct lineup_search_facts *facts);
@@ -895,8 +913,9 @@ struct lineup_share_setup {
 };
 
 /*
- * A scan over one gallery that goes round for as long as there are probes: a probe joins at the next block, sees every block of the state that was committed
- * when it was submitted, and leaves. On GPUs probes join between passes. Several galleries' shares take turns on their crew.
+ * A scan over one gallery that goes round for as long as there are probes: a probe joins at the next block, sees every block of the
+ * state that was committed when it was submitted, and leaves. On GPUs probes join between passes. Several galleries' shares take
+ * turns on their crew.
  */
 struct lineup_share;
 
@@ -922,19 +941,25 @@ struct lineup_share_query {
 	uint64_t client;
 	struct lineup_matrix probes; /* copied, in memory kept out of core dumps */
 	struct lineup_search_options options; /* .size set */
-	/* Only subjects whose number's bit is set match, bit n % 8 of byte n / 8; numbers not less than .subjects_numbers do not. Borrowed until the end. NULL: all. */
+	/*
+	 * Only subjects whose number's bit is set match, bit n % 8 of byte n / 8; numbers not less than .subjects_numbers do not.
+	 * Borrowed until the end. NULL: all.
+	 */
 	const uint8_t *subjects;
 	uint64_t subjects_numbers;
 	uint32_t wait_ms_max;    /* for room in the scan; 0: any time */
 	uint32_t reserved;
-	/* Called once, from a thread of the crew, or from lineup_share_destroy; the answer is valid during the call and erased after it. Must not block. */
+	/*
+	 * Called once, from a thread of the crew, or from lineup_share_destroy; the answer is valid during the call and erased
+	 * after it. Must not block.
+	 */
 	void (*done)(void *arg, const struct lineup_share_answer *answer);
 	void *arg;
 };
 
 /*
- * Any thread. -EBUSY, silently: waiting_max probes wait already, or these would be more; -EINVAL, -ENOMEM: logged. After an error .done is not called. *@ticket (may be NULL)
- * names the query for lineup_share_cancel.
+ * Any thread. -EBUSY, silently: waiting_max probes wait already, or these would be more; -EINVAL, -ENOMEM: logged. After an error
+ * .done is not called. *@ticket (may be NULL) names the query for lineup_share_cancel.
  */
 int lineup_share_submit(struct lineup_share *share, const struct lineup_share_query *query, uint64_t *ticket);
 /* The query ends soon with -ECANCELED, unless it has ended. Any thread. */
@@ -955,16 +980,16 @@ struct lineup_share_stats {
 void lineup_share_stats(struct lineup_share *share, struct lineup_share_stats *stats);
 
 /*
- * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the index
- * without a pass over the gallery. @candidates is [probes->rows]. -ENOENT: the gallery has no such subject, or only expired templates.
- * What @candidates holds after a failure means nothing.
+ * 1:1: the score of each of @probes against its best template of @subject that is not expired at @now (0: the clock), read from the
+ * index without a pass over the gallery. @candidates is [probes->rows]. -ENOENT: the gallery has no such subject, or only expired
+ * templates. What @candidates holds after a failure means nothing.
  */
 int lineup_verify(struct lineup_gallery *gallery, const struct lineup_matrix *probes, const char *subject, int64_t now,
 		  struct lineup_candidate *candidates);
 
 /*
- * The backends this build has, one call for each, "scalar" first, "vulkan" last: its name, and why it cannot run here (NULL: it can, and
- * its self-test passed; for Vulkan: there is a device that is not a software one, see lineup_devices).
+ * The backends this build has, one call for each, "scalar" first, "vulkan" last: its name, and why it cannot run here (NULL: it
+ * can, and its self-test passed; for Vulkan: there is a device that is not a software one, see lineup_devices).
  */
 void lineup_backends(void (*each)(void *arg, const char *name, const char *why_not), void *arg);
 
