@@ -270,7 +270,7 @@ static void *revoke_and_look(void *arg)
 /* Whoever comes second does not return before the first has emptied the mappings. */
 TEST_F(frame, mappings_are_empty_for_each_of_two_who_revoke_at_once)
 {
-	for (int round = 0; round < 40; round++) {
+	for (int round = 0; round < 12; round++) {
 		int pool = pool_new(FRAME_BYTES, 1, variant->flags), fd, ends[2];
 		struct revoker revoker[REVOKERS];
 		pthread_t thread[REVOKERS];
