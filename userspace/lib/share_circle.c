@@ -20,7 +20,8 @@ bool lineup_share_part_resident(const struct lineup_share_part *part)
 bool lineup_share_part_wanted(const struct lineup_share *share, const struct lineup_share_part *part)
 {
 	for (const struct lineup_share_view *view = share->views; view; view = view->next)
-		if ((view->members || (view->device_members && !part->covered)) && part->slot < view->slots && view->segment_of[part->slot] != LINEUP_SHARE_NONE)
+		if ((view->members || (view->device_members && !part->covered)) && part->slot < view->slots &&
+		    view->segment_of[part->slot] != LINEUP_SHARE_NONE)
 			return true;
 	return false;
 }
