@@ -347,8 +347,12 @@ struct lineup_snapshot {
 /* The state a gallery has now, with a reference the caller puts; NULL: no memory, logged. Any thread. */
 struct lineup_snapshot *lineup_gallery_snapshot(struct lineup_gallery *gallery);
 void lineup_snapshot_put(struct lineup_snapshot *snapshot); /* takes NULL */
-/* A snapshot of @count segments from @first on, that holds no other file; with what is @deleted of them, or as if nothing were. -ENOMEM; silent. */
-int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted, struct lineup_snapshot **some);
+/*
+ * A snapshot of @count segments from @first on, that holds no other file; with what is @deleted of them, or as if nothing were.
+ * -ENOMEM; silent.
+ */
+int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted,
+			 struct lineup_snapshot **some);
 
 /*
  * Reads record @row of @segment into @record (shape.record_bytes) and verifies it: -EBADMSG, -EIO, logged with file and offset. Any thread.

@@ -60,8 +60,8 @@ static int check_setup(struct lineup_ctx *ctx, struct lineup_share_setup *setup)
 }
 
 /*
- * Twice as many as scan together, so that others scan while some are re-ranked. The entries are for the largest k: pages that no smaller k touches are never
- * there, which huge ones would be.
+ * Twice as many as scan together, so that others scan while some are re-ranked. The entries are for the largest k: pages
+ * that no smaller k touches are never there, which huge ones would be.
  */
 static int create_seats(struct lineup_share *share)
 {

@@ -7,22 +7,24 @@
 #include "search.h"
 
 /*
- * A request is a query that was submitted: its probes, packed, and the view it sees. It waits (share_queue.c) until its probes get
- * seats. A view is a snapshot as the scan knows it: the parts, which are segments on disk, and behind them the journal's rows in
- * memory. Requests of one state share a view.
+ * A request is a query that was submitted: its probes, packed, and the view it sees. It waits (share_queue.c) until its
+ * probes get seats. A view is a snapshot as the scan knows it: the parts, which are segments on disk, and behind them
+ * the journal's rows in memory. Requests of one state share a view.
  *
- * The parts of all views form a circle, whose order never changes; new ones come at its end, and one leaves when no view has it.
- * The cursor goes round and gives out units: a block, or a part of one. Whoever joins does so between two units; since the cursor
- * passes every row once before it is back where he joined, he has seen all of his view when as many rows of its parts were given
- * out as it has, wherever he began and whatever came and went meanwhile. The journal's rows are scanned for those who join
- * together, in units of their own.
+ * The parts of all views form a circle, whose order never changes; new ones come at its end, and one leaves when no view
+ * has it. The cursor goes round and gives out units: a block, or a part of one. Whoever joins does so between two units;
+ * since the cursor passes every row once before it is back where he joined, he has seen all of his view when as many
+ * rows of its parts were given out as it has, wherever he began and whatever came and went meanwhile. The journal's rows
+ * are scanned for those who join together, in units of their own.
  *
- * Members are the probes that want units. An epoch is the members at one time, packed for a scan, and never changes: who joins or
- * leaves makes the next one. A unit refers to the epoch it was given out with. Units are numbered; a probe that leaves notes the
- * number that comes next, and is done with when no unit below it is being scanned: then it is re-ranked, and its seat is free.
+ * Members are the probes that want units. An epoch is the members at one time, packed for a scan, and never changes: who
+ * joins or leaves makes the next one. A unit refers to the epoch it was given out with. Units are numbered; a probe that
+ * leaves notes the number that comes next, and is done with when no unit below it is being scanned: then it is
+ * re-ranked, and its seat is free.
  *
- * A part's blocks come from the stream until they are in memory, if they may be kept there (share_circle.c). One thread at a time
- * takes blocks from the stream (share_stream.c), so that units are given out in the order of the circle there too.
+ * A part's blocks come from the stream until they are in memory, if they may be kept there (share_circle.c). One thread
+ * at a time takes blocks from the stream (share_stream.c), so that units are given out in the order of the circle there
+ * too.
  *
  * One mutex guards it all but the selections, which have one each, and what a unit's thread does with its unit.
  */
@@ -241,9 +243,7 @@ struct lineup_share {
 	struct lineup_share_stats stats;
 	double busy_begin;
 	struct lineup_gpu_share *gpu;    /* NULL: the crew scans */
-	/*
-	 * Tests: called before each unit is looked for, with no lock held, and with the mutex held for each probe that gets a seat.
-	 */
+	/* Tests: called before each unit is looked for, with no lock held, and with the mutex held for each probe that gets a seat. */
 	void (*test_unit)(void *arg, struct lineup_share *share);
 	void (*test_join)(void *arg, const struct lineup_share_request *request, uint64_t row);
 	void *test_arg;
@@ -283,7 +283,8 @@ void lineup_share_queue_expire(struct lineup_share *share);
 /* share_epoch.c */
 
 /* Packs @seats; -ENOMEM. */
-int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat *const *seats, uint32_t count, struct lineup_share_epoch **epoch);
+int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat *const *seats, uint32_t count,
+			    struct lineup_share_epoch **epoch);
 void lineup_share_epoch_put(struct lineup_share *share, struct lineup_share_epoch *epoch); /* takes NULL */
 void lineup_share_epochs_free(struct lineup_share *share);
 
@@ -309,9 +310,10 @@ void lineup_share_part_filled(struct lineup_share *share, struct lineup_share_pa
 /* share_stream.c */
 
 /*
- * The next block from disk, which is the cursor's if the cursor is at a part that is .streamed or at none, and a pass begins where
- * one is due. The mutex is given up meanwhile; share->fetching is true. On return: unit's .part, .block, .data, .stream_block; or
- * .part NULL: the cursor has moved to a part in memory, or round. An error with .part is the block's; without, the stream's.
+ * The next block from disk, which is the cursor's if the cursor is at a part that is .streamed or at none, and a pass
+ * begins where one is due. The mutex is given up meanwhile; share->fetching is true. On return: unit's .part, .block,
+ * .data, .stream_block; or .part NULL: the cursor has moved to a part in memory, or round. An error with .part is the
+ * block's; without, the stream's.
  */
 int lineup_share_fetch(struct lineup_share *share, struct lineup_share_unit *unit);
 /* The unit's slot of the ring is free again; nothing is locked, it takes the mutex. */
@@ -335,8 +337,8 @@ bool lineup_share_work(struct lineup_crew_job *job, struct lineup_crew_worker *w
 /* share_gpu.c */
 
 /*
- * Opens GPUs if @setup asks for them, or leaves the choice and there are some: share->gpu. *@cpu: the CPU's backend. Nothing is
- * locked. Logs.
+ * Opens GPUs if @setup asks for them, or leaves the choice and there are some: share->gpu. *@cpu: the CPU's backend.
+ * Nothing is locked. Logs.
  */
 int lineup_share_gpu_create(struct lineup_share *share, const struct lineup_share_setup *setup, const char **cpu);
 void lineup_share_gpu_destroy(struct lineup_share *share); /* nothing is locked, and no request is left */

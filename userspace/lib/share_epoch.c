@@ -91,7 +91,8 @@ static void copy_tile(struct lineup_probe_set *to, const struct lineup_probe_set
 	memcpy(to->c1 + first, from->c1 + first, LINEUP_PROBE_TILE * sizeof(*to->c1));
 }
 
-int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat *const *seats, uint32_t count, struct lineup_share_epoch **out)
+int lineup_share_epoch_make(struct lineup_share *share, struct lineup_share_seat *const *seats, uint32_t count,
+			    struct lineup_share_epoch **out)
 {
 	struct lineup_share_epoch *epoch = share->epochs_free, *before = share->epoch;
 	struct lineup_probe_set *set;

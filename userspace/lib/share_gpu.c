@@ -8,10 +8,11 @@
 #include "share.h"
 
 /*
- * The base is the parts of one view, in a searcher of their own. A probe that gets a seat from here is scanned for on the devices over the base, in a pass with
- * whoever else waits and asks for the same, and by the crew over the parts that are new since, and the journal. Rows that were deleted since the base was made
- * are dropped when the devices report them, and as many more are asked for. What a base cannot serve, the crew scans alone: queries for some subjects only,
- * states without a part of the base, those who ask while a base is made, and all of them if the devices are lost.
+ * The base is the parts of one view, in a searcher of their own. A probe that gets a seat from here is scanned for on
+ * the devices over the base, in a pass with whoever else waits and asks for the same, and by the crew over the parts
+ * that are new since, and the journal. Rows that were deleted since the base was made are dropped when the devices
+ * report them, and as many more are asked for. What a base cannot serve, the crew scans alone: queries for some subjects
+ * only, states without a part of the base, those who ask while a base is made, and all of them if the devices are lost.
  */
 enum {
 	GONE_MAX = 256,            /* rows deleted since, before a new base is due */

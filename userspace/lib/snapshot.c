@@ -138,7 +138,8 @@ int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *c
 	return err;
 }
 
-int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted, struct lineup_snapshot **some)
+int lineup_snapshot_some(const struct lineup_snapshot *snapshot, uint32_t first, uint32_t count, bool deleted,
+			 struct lineup_snapshot **some)
 {
 	const struct snapshot *from = (const struct snapshot *)snapshot;
 	struct snapshot *p = calloc(1, sizeof(*p));

@@ -70,8 +70,9 @@ int lineup_stream_create(struct lineup_snapshot *snapshot, uint64_t bytes, const
 void lineup_stream_destroy(struct lineup_stream *stream);
 
 /*
- * From the next pass on a block that cannot be read, or not be verified, fails alone: lineup_stream_next returns its error, logged, with @block filled in
- * for lineup_stream_release, its .data not NULL but worthless; later blocks follow. Only what fails the whole stream leaves .data NULL. Between passes.
+ * From the next pass on a block that cannot be read, or not be verified, fails alone: lineup_stream_next returns its error,
+ * logged, with @block filled in for lineup_stream_release, its .data not NULL but worthless; later blocks follow. Only what
+ * fails the whole stream leaves .data NULL. Between passes.
  */
 void lineup_stream_tolerate(struct lineup_stream *stream);
 
