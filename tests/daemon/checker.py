@@ -10,6 +10,7 @@
 # so waiting gains nothing. What replies say of sequence numbers is used ahead: a configuration that contradicts a later reply is not followed. An operation without a reply may take effect until it expires (a restart of the daemon), or never.
 
 
+import bisect
 import math
 
 
@@ -217,8 +218,8 @@ class _Search:
             if op.end is not None and op.sequence is not None:
                 (self.made if op.changes else self.seen).setdefault(op.sequence, []).append(op)
         self.before = {op.after for op in ops}
-        self.last = None        # the operation whose reply is the last event of all, if it tells the whole state: how that is, element by element
-        self.goal = ()
+        self.last = None        # the operation whose reply is the last event of all, if it tells the whole state
+        self.goals, self.goal_numbers, self.ways, self.begun = {}, [], {}, set()
         self.future = math.inf  # the least sequence number that a search yet to begin will see
         self.configurations = {(tuple(state), sequence, 0)}
         self.pending = {}  # op -> its bit
@@ -250,6 +251,7 @@ class _Search:
             bit = 1 << self.bits
             self.bits += 1
         self.pending[op] = bit
+        self.begun.add(op)
         if not op.changes:
             self.configurations = {self.settle(c, [(op, bit)]) for c in self.configurations}
 
@@ -263,34 +265,51 @@ class _Search:
         return self.judged[key]
 
     def aim(self, ops, state):
-        """Remembers what the history ends with. Each version was written to one element by one operation."""
-        op = max((o for o in ops if o.end is not None), key=lambda o: o.end, default=None)
-        if not isinstance(op, Search) or len(op.result) >= op.k or any(o.begin > op.begin for o in ops):
-            return
+        """Remembers the whole states that are known, by their sequence numbers: searches that found fewer than they asked for. Each version was written to one element by one operation."""
         of = {version: (element, None) for element, version in enumerate(state) if version}
-        for other in ops:
-            of.update((version, (element, other)) for element, version in getattr(other, "puts", ()))
-        goal = [(0, None)] * len(state)
-        for version in op.result:
-            element, writer = of.get(version, (None, None))
-            if element is None:
-                return  # which nobody wrote: no configuration will agree
-            goal[element] = version, writer
-        self.last, self.goal = op, [(e, version, writer) for e, (version, writer) in enumerate(goal)]
+        for op in ops:
+            of.update((version, (element, op)) for element, version in getattr(op, "puts", ()))
+        for op in ops:
+            if not isinstance(op, Search) or op.end is None or op.sequence is None or len(op.result) >= op.k or not all(v in of for v in op.result):
+                continue
+            goal = [(0, None)] * len(state)
+            for version in op.result:
+                element, writer = of[version]
+                goal[element] = version, writer
+            self.goals[op.sequence] = goal
+        self.goal_numbers = sorted(self.goals)
+        last = max((o for o in ops if o.end is not None), key=lambda o: o.end, default=None)
+        if isinstance(last, Search) and last.sequence in self.goals and not any(o.begin > last.begin for o in ops):
+            self.last = last
+
+    def missing(self, state, sequence):
+        """(how many operations at least, which of them are known) are between here and the next whole state that is known; None: none is."""
+        key = (state, sequence)
+        if key not in self.ways:
+            place = bisect.bisect_left(self.goal_numbers, sequence)
+            self.ways[key] = None
+            if place < len(self.goal_numbers):
+                number = self.goal_numbers[place]
+                wanted = [w for version, w in zip(state, self.goals[number]) if version != w[0]]
+                writers = {writer for version, writer in wanted if version}
+                self.ways[key] = number - sequence - len(writers) - sum(not version for version, _ in wanted), writers
+        return self.ways[key]
 
     def hopeless(self, state, sequence, done):
-        """Whether an element has lost the version that it has in the end, which is written once only; or there are not enough numbers left for what is still to be done."""
-        removals, writers = 0, set()
-        for element, version, writer in self.goal:
-            if state[element] == version:
-                continue
-            if not version:
-                removals += 1
-            elif writer not in self.pending or done & self.pending[writer]:
+        """Whether the next whole state that is known cannot be reached: too few numbers are left, or a version that is needed was written already, and is gone."""
+        way = self.missing(state, sequence)
+        if way is None:
+            return False
+        left, writers = way
+        if left < 0:
+            return True
+        for writer in writers:
+            if writer in self.pending:
+                if done & self.pending[writer]:
+                    return True
+            elif writer is None or writer in self.begun:
                 return True
-            else:
-                writers.add(writer)
-        return self.last.sequence is not None and sequence + removals + len(writers) > self.last.sequence
+        return False
 
     def lead(self, op):
         """The configurations that can be reached in which @op has taken effect, last of all or earlier; its bit is cleared in them. Of the last operation one will do."""
@@ -312,7 +331,7 @@ class _Search:
                 if op is self.last:
                     break
                 continue
-            if op is self.last and self.hopeless(state, sequence, done):
+            if self.hopeless(state, sequence, done):
                 continue
             # Beyond what a search under way saw nothing can follow.
             most = next((number for number, its in ends if not done & its), math.inf)
@@ -346,7 +365,7 @@ class _Search:
         self.configurations = {self.settle(c, reads) for c in configurations}
 
 
-def check(ops, state, sequence, most=400000):
+def check(ops, state, sequence, most=1000000):
     """Whether the history @ops, begun with @state (a version or 0 for each element) at @sequence, is linearizable. TooComplex: more than @most configurations."""
     events = []
     for place, op in enumerate(ops):
