@@ -966,7 +966,7 @@ integration_tests_under_asan_and_ubsan()
 # tsan wants the addresses where it expects them, so randomisation is off.
 thread_tests_under_tsan()
 {
-	local threaded="test_search* test_stream* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
+	local threaded="test_search* test_stream* test_share* test_snapshot test_maintain test_gallery test_gallery_model test_vulkan_passes"
 
 	compile "${FUNCNAME[0]}" "$out/tsan" CC=clang SANITIZE=thread unit-programs || return
 	export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
