@@ -83,7 +83,7 @@ static void closed(void *arg, struct client *client)
 	bed->closed++;
 }
 
-void bed_end(struct bed *bed, uint32_t index)
+void wire_end(struct bed *bed, uint32_t index)
 {
 	struct request *request = bed->later[index];
 
@@ -98,12 +98,12 @@ void bed_end(struct bed *bed, uint32_t index)
 	request_end(request);
 }
 
-void bed_open(struct bed *bed, bool single, void (*change)(struct config *config))
+void wire_open(struct bed *bed, bool single, void (*change)(struct config *config))
 {
-	bed_open_inherited(bed, single, change, -1);
+	wire_open_inherited(bed, single, change, -1);
 }
 
-void bed_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener)
+void wire_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener)
 {
 	struct clients_setup setup = { .dispatch = dispatch, .holds = holds, .closed = closed, .arg = bed };
 	char error[512];
@@ -130,11 +130,11 @@ void bed_open_inherited(struct bed *bed, bool single, void (*change)(struct conf
 	assert_int_equal(clients_create(&setup, &bed->clients), 0);
 }
 
-void bed_close(struct bed *bed)
+void wire_close(struct bed *bed)
 {
 	for (uint32_t i = 0; i < bed->laters; i++)
 		if (bed->later[i])
-			bed_end(bed, i);
+			wire_end(bed, i);
 	clients_destroy(bed->clients);
 	assert_int_equal(access(bed->path, F_OK), -1);
 	loop_destroy(bed->loop);
@@ -143,7 +143,7 @@ void bed_close(struct bed *bed)
 	rmdir(bed->directory);
 }
 
-int bed_connect(struct bed *bed)
+int wire_connect(struct bed *bed)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -154,12 +154,12 @@ int bed_connect(struct bed *bed)
 	return fd;
 }
 
-void bed_turn(struct bed *bed)
+void wire_turn(struct bed *bed)
 {
 	assert_int_equal(loop_turn(bed->loop, false), 0);
 }
 
-void bed_send(struct bed *bed, int fd, const void *data, size_t size)
+void wire_send(struct bed *bed, int fd, const void *data, size_t size)
 {
 	uint64_t until = now_ns() + 10000000000ull;
 
@@ -172,17 +172,17 @@ void bed_send(struct bed *bed, int fd, const void *data, size_t size)
 		} else {
 			assert_int_equal(errno, EAGAIN);
 		}
-		bed_turn(bed);
+		wire_turn(bed);
 		assert_true(now_ns() < until);
 	}
 }
 
-void bed_say(struct bed *bed, int fd, const char *text)
+void wire_say(struct bed *bed, int fd, const char *text)
 {
-	bed_send(bed, fd, text, strlen(text));
+	wire_send(bed, fd, text, strlen(text));
 }
 
-void bed_expect_bytes(struct bed *bed, int fd, const void *data, size_t size)
+void wire_expect_bytes(struct bed *bed, int fd, const void *data, size_t size)
 {
 	uint64_t until = now_ns() + 10000000000ull;
 	static char got[65536];
@@ -198,17 +198,17 @@ void bed_expect_bytes(struct bed *bed, int fd, const void *data, size_t size)
 			assert_int_not_equal(n, 0);
 			assert_int_equal(errno, EAGAIN);
 		}
-		bed_turn(bed);
+		wire_turn(bed);
 		assert_true(now_ns() < until);
 	}
 }
 
-void bed_expect(struct bed *bed, int fd, const char *text)
+void wire_expect(struct bed *bed, int fd, const char *text)
 {
-	bed_expect_bytes(bed, fd, text, strlen(text));
+	wire_expect_bytes(bed, fd, text, strlen(text));
 }
 
-void bed_expect_end(struct bed *bed, int fd)
+void wire_expect_end(struct bed *bed, int fd)
 {
 	ssize_t n = -1;
 	char c;
@@ -217,14 +217,14 @@ void bed_expect_end(struct bed *bed, int fd)
 	assert_true(n <= 0);
 }
 
-void bed_expect_nothing(struct bed *bed, int fd)
+void wire_expect_nothing(struct bed *bed, int fd)
 {
 	char c;
 
 	for (int i = 0; i < 50; i++) {
 		struct pollfd none = { .fd = -1 };
 
-		bed_turn(bed);
+		wire_turn(bed);
 		poll(&none, 1, i % 10 ? 0 : 1); /* what the kernel still does in the background has its chance */
 		assert_int_equal(recv(fd, &c, 1, 0), -1);
 		assert_int_equal(errno, EAGAIN);

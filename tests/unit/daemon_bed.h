@@ -28,32 +28,32 @@ struct bed {
 };
 
 /* @change may be NULL; changes the configuration before it is used. @single: without multishot operations. */
-void bed_open(struct bed *bed, bool single, void (*change)(struct config *config));
+void wire_open(struct bed *bed, bool single, void (*change)(struct config *config));
 /* Likewise, with one listening socket that is inherited. */
-void bed_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener);
-void bed_close(struct bed *bed);
+void wire_open_inherited(struct bed *bed, bool single, void (*change)(struct config *config), int listener);
+void wire_close(struct bed *bed);
 /* A connection: not blocking. */
-int bed_connect(struct bed *bed);
-void bed_turn(struct bed *bed);
+int wire_connect(struct bed *bed);
+void wire_turn(struct bed *bed);
 /* Goes round the loop while it sends all. */
-void bed_send(struct bed *bed, int fd, const void *data, size_t size);
-void bed_say(struct bed *bed, int fd, const char *text);
+void wire_send(struct bed *bed, int fd, const void *data, size_t size);
+void wire_say(struct bed *bed, int fd, const char *text);
 /*
  * Goes round until exactly @text was received, and fails if anything else comes; and that then comes the end, or nothing more
  * for some rounds.
  */
-void bed_expect(struct bed *bed, int fd, const char *text);
-void bed_expect_bytes(struct bed *bed, int fd, const void *data, size_t size);
-void bed_expect_end(struct bed *bed, int fd);
-void bed_expect_nothing(struct bed *bed, int fd);
+void wire_expect(struct bed *bed, int fd, const char *text);
+void wire_expect_bytes(struct bed *bed, int fd, const void *data, size_t size);
+void wire_expect_end(struct bed *bed, int fd);
+void wire_expect_nothing(struct bed *bed, int fd);
 /* Ends the request number @index of those that wait. */
-void bed_end(struct bed *bed, uint32_t index);
+void wire_end(struct bed *bed, uint32_t index);
 /* Goes round until @condition holds, or fails after ten seconds. */
 #define BED_UNTIL(bed, condition)                                                                                                \
 	do {                                                                                                                     \
 		uint64_t until_ = now_ns() + 10000000000ull;                                                                     \
 		while (!(condition)) {                                                                                           \
-			bed_turn(bed);                                                                                           \
+			wire_turn(bed);                                                                                           \
 			assert_true(now_ns() < until_);                                                                          \
 		}                                                                                                                \
 	} while (0)

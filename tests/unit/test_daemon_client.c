@@ -29,14 +29,14 @@ static void an_inline_request_is_answered(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "ECHO \"a b\\x41\"\r\nECHO 'it\\'s'\n\r\n");
-	bed_expect(&bed, fd, "$4\r\na bA\r\n$4\r\nit's\r\n");
-	bed_expect_nothing(&bed, fd);
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "ECHO \"a b\\x41\"\r\nECHO 'it\\'s'\n\r\n");
+	wire_expect(&bed, fd, "$4\r\na bA\r\n$4\r\nit's\r\n");
+	wire_expect_nothing(&bed, fd);
 	close(fd);
 	BED_UNTIL(&bed, bed.closed == 1);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void a_request_may_come_byte_by_byte(void **state)
@@ -45,13 +45,13 @@ static void a_request_may_come_byte_by_byte(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
 	for (size_t i = 0; i + 1 < sizeof(text); i++)
-		bed_send(&bed, fd, text + i, 1);
-	bed_expect(&bed, fd, "$3\r\na\r\n\r\n:1\r\n");
+		wire_send(&bed, fd, text + i, 1);
+	wire_expect(&bed, fd, "$3\r\na\r\n\r\n:1\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* 600,000 bytes go both ways, which no socket holds at once, and which take their memory over from the input. */
@@ -68,15 +68,15 @@ static void large_requests_and_replies_pass(void **state)
 	for (size_t i = 0; i < SIZE; i++)
 		data[head + i] = (char)(i * 7 % 251);
 	memcpy(data + head + SIZE, "\r\n", 2);
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_send(&bed, fd, data, head + SIZE + 2);
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_send(&bed, fd, data, head + SIZE + 2);
 	/* The reply begins behind the request's first argument. */
-	bed_expect_bytes(&bed, fd, data + 14, head - 14 + SIZE + 2);
-	bed_say(&bed, fd, "ECHO x\r\n");
-	bed_expect(&bed, fd, "$1\r\nx\r\n");
+	wire_expect_bytes(&bed, fd, data + 14, head - 14 + SIZE + 2);
+	wire_say(&bed, fd, "ECHO x\r\n");
+	wire_expect(&bed, fd, "$1\r\nx\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 	free(data);
 }
 
@@ -92,18 +92,18 @@ static void more_arrives_at_once_than_there_are_buffers(void **state)
 	head = (size_t)sprintf(data, "*2\r\n$4\r\nECHO\r\n$%d\r\n", SIZE);
 	memset(data + head, 'x', SIZE);
 	memcpy(data + head + SIZE, "\r\n", 2);
-	bed_open(&bed, is_single(state), NULL);
+	wire_open(&bed, is_single(state), NULL);
 	for (int i = 0; i < CLIENTS; i++) {
-		fds[i] = bed_connect(&bed);
+		fds[i] = wire_connect(&bed);
 		BED_UNTIL(&bed, clients_count(bed.clients) == (uint32_t)i + 1);
 	}
 	for (int i = 0; i < CLIENTS; i++)
 		assert_int_equal(send(fds[i], data, head + SIZE + 2, MSG_NOSIGNAL), head + SIZE + 2);
 	for (int i = 0; i < CLIENTS; i++)
-		bed_expect_bytes(&bed, fds[i], data + 14, head - 14 + SIZE + 2);
+		wire_expect_bytes(&bed, fds[i], data + 14, head - 14 + SIZE + 2);
 	for (int i = 0; i < CLIENTS; i++)
 		close(fds[i]);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void replies_keep_the_order_of_requests(void **state)
@@ -111,16 +111,16 @@ static void replies_keep_the_order_of_requests(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\nECHO b\r\nLATER c\r\nECHO d\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\nECHO b\r\nLATER c\r\nECHO d\r\n");
 	BED_UNTIL(&bed, bed.dispatched == 4);
-	bed_end(&bed, 1);
-	bed_expect_nothing(&bed, fd);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n");
+	wire_end(&bed, 1);
+	wire_expect_nothing(&bed, fd);
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void a_search_waits_for_the_writes_before_it(void **state)
@@ -128,18 +128,18 @@ static void a_search_waits_for_the_writes_before_it(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "WRITE a\r\nWRITE b\r\nECHO x\r\nSEARCH c\r\nECHO y\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "WRITE a\r\nWRITE b\r\nECHO x\r\nSEARCH c\r\nECHO y\r\n");
 	BED_UNTIL(&bed, bed.dispatched == 3);
-	bed_end(&bed, 1);
-	bed_expect_nothing(&bed, fd);
+	wire_end(&bed, 1);
+	wire_expect_nothing(&bed, fd);
 	assert_int_equal(bed.dispatched, 3);
-	bed_end(&bed, 0);
+	wire_end(&bed, 0);
 	assert_int_equal(bed.dispatched, 5);
-	bed_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nx\r\n$1\r\nc\r\n$1\r\ny\r\n");
+	wire_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nx\r\n$1\r\nc\r\n$1\r\ny\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void a_held_search_of_a_closed_client_is_never_dispatched(void **state)
@@ -148,19 +148,19 @@ static void a_held_search_of_a_closed_client_is_never_dispatched(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "WRITE a\r\nSEARCH c\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "WRITE a\r\nSEARCH c\r\n");
 	BED_UNTIL(&bed, bed.laters == 1);
 	client_close(bed.later[0]->client);
 	assert_true(request_gone(bed.later[0]));
-	bed_expect_end(&bed, fd);
-	bed_end(&bed, 0);
+	wire_expect_end(&bed, fd);
+	wire_end(&bed, 0);
 	BED_UNTIL(&bed, bed.closed == 1);
 	assert_int_equal(bed.dispatched, 1);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void a_protocol_error_is_told_then_the_connection_closes(void **state)
@@ -168,16 +168,16 @@ static void a_protocol_error_is_told_then_the_connection_closes(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\n*1\r\n+OK\r\nECHO never\r\n");
-	bed_expect_nothing(&bed, fd);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "$1\r\na\r\n-ERR Protocol error: expected '$', got '+'\r\n");
-	bed_expect_end(&bed, fd);
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\n*1\r\n+OK\r\nECHO never\r\n");
+	wire_expect_nothing(&bed, fd);
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "$1\r\na\r\n-ERR Protocol error: expected '$', got '+'\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
 	BED_UNTIL(&bed, bed.closed == 1);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* Guards the bound on what is received, and dropped, of a client that has been told why it is closed. */
@@ -189,18 +189,18 @@ static void who_goes_on_sending_after_a_protocol_error_is_cut_off(void **state)
 	ssize_t n = 0;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "*x\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "*x\r\n");
 	while (sent < 64 << 20 && (n >= 0 || errno == EAGAIN)) {
 		n = send(fd, noise, sizeof(noise), MSG_NOSIGNAL);
 		sent += n > 0 ? (size_t)n : 0;
-		bed_turn(&bed);
+		wire_turn(&bed);
 	}
 	assert_int_equal(n, -1);
 	assert_true(sent < 8 << 20);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void quit_answers_and_closes(void **state)
@@ -208,15 +208,15 @@ static void quit_answers_and_closes(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\nQUIT\r\nECHO never\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\nQUIT\r\nECHO never\r\n");
 	BED_UNTIL(&bed, bed.laters == 1);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "$1\r\na\r\n+OK\r\n");
-	bed_expect_end(&bed, fd);
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "$1\r\na\r\n+OK\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 	assert_int_equal(bed.dispatched, 2);
 }
 
@@ -226,16 +226,16 @@ static void a_half_closed_client_gets_its_replies(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "WRITE a\r\nSEARCH b\r\nECHO c\r\n*2\r\n$4\r\nECHO\r\n$5\r\nhal");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "WRITE a\r\nSEARCH b\r\nECHO c\r\n*2\r\n$4\r\nECHO\r\n$5\r\nhal");
 	shutdown(fd, SHUT_WR);
-	bed_expect_nothing(&bed, fd);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
-	bed_expect_end(&bed, fd);
+	wire_expect_nothing(&bed, fd);
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void small_pipeline(struct config *config)
@@ -248,21 +248,21 @@ static void a_pipeline_is_bounded(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), small_pipeline);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\nLATER b\r\nLATER c\r\nLATER d\r\n");
+	wire_open(&bed, is_single(state), small_pipeline);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\nLATER b\r\nLATER c\r\nLATER d\r\n");
 	BED_UNTIL(&bed, bed.laters == 2);
-	bed_expect_nothing(&bed, fd);
+	wire_expect_nothing(&bed, fd);
 	assert_int_equal(bed.laters, 2);
-	bed_end(&bed, 1);
+	wire_end(&bed, 1);
 	assert_int_equal(bed.laters, 2);
-	bed_end(&bed, 0);
+	wire_end(&bed, 0);
 	assert_int_equal(bed.laters, 4);
-	bed_end(&bed, 2);
-	bed_end(&bed, 3);
-	bed_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n");
+	wire_end(&bed, 2);
+	wire_end(&bed, 3);
+	wire_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* More than a client may send ahead stays with the kernel, and comes when there is room again. */
@@ -276,9 +276,9 @@ static void a_client_that_sends_ahead_is_stopped_and_goes_on(void **state)
 
 	for (size_t i = 0; i < sizeof(lines); i += 8)
 		memcpy(lines + i, "ECHO x\r\n", 8);
-	bed_open(&bed, is_single(state), small_pipeline);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\nLATER b\r\n");
+	wire_open(&bed, is_single(state), small_pipeline);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\nLATER b\r\n");
 	BED_UNTIL(&bed, bed.laters == 2);
 	while (quiet < 50 && sent < sizeof(lines)) {
 		ssize_t n = send(fd, lines + sent, sizeof(lines) - sent, 0);
@@ -286,17 +286,17 @@ static void a_client_that_sends_ahead_is_stopped_and_goes_on(void **state)
 		before = sent;
 		sent += n > 0 ? (size_t)n : 0;
 		quiet = sent == before ? quiet + 1 : 0;
-		bed_turn(&bed);
+		wire_turn(&bed);
 		usleep(100);
 	}
 	assert_int_equal(bed.dispatched, 2);
-	bed_end(&bed, ended++);
-	bed_end(&bed, ended++);
-	bed_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n");
+	wire_end(&bed, ended++);
+	wire_end(&bed, ended++);
+	wire_expect(&bed, fd, "$1\r\na\r\n$1\r\nb\r\n");
 	for (size_t i = 0; i < sent / 8; i++)
-		bed_expect(&bed, fd, "$1\r\nx\r\n");
+		wire_expect(&bed, fd, "$1\r\nx\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void small_output(struct config *config)
@@ -315,19 +315,19 @@ static void a_slow_reader_is_waited_for(void **state)
 
 	memcpy(big + head + SIZE, "\r\n", 2);
 	memset(big + head, 0, SIZE);
-	bed_open(&bed, is_single(state), small_output);
-	fd = bed_connect(&bed);
-	other = bed_connect(&bed);
+	wire_open(&bed, is_single(state), small_output);
+	fd = wire_connect(&bed);
+	other = wire_connect(&bed);
 	for (int i = 0; i < COUNT; i++)
-		bed_say(&bed, fd, "BIG 60000\r\n");
-	bed_expect_nothing(&bed, other);
+		wire_say(&bed, fd, "BIG 60000\r\n");
+	wire_expect_nothing(&bed, other);
 	assert_true(bed.dispatched < COUNT);
 	for (int i = 0; i < COUNT; i++)
-		bed_expect_bytes(&bed, fd, big, head + SIZE + 2);
+		wire_expect_bytes(&bed, fd, big, head + SIZE + 2);
 	assert_int_equal(bed.dispatched, COUNT);
 	close(other);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 	free(big);
 }
 
@@ -337,13 +337,13 @@ static void a_reader_that_is_far_behind_is_closed(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), small_output);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "BIG 20000000\r\n");
+	wire_open(&bed, is_single(state), small_output);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "BIG 20000000\r\n");
 	BED_UNTIL(&bed, bed.closed == 1);
 	assert_int_equal(metrics_value(METRIC_ERROR_LIMIT), before + 1);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void two_clients(struct config *config)
@@ -356,22 +356,22 @@ static void one_client_too_many_is_told(void **state)
 	struct bed bed;
 	int a, b, c;
 
-	bed_open(&bed, is_single(state), two_clients);
-	a = bed_connect(&bed);
-	b = bed_connect(&bed);
-	c = bed_connect(&bed);
-	bed_expect(&bed, c, "-ERR max number of clients reached\r\n");
-	bed_expect_end(&bed, c);
+	wire_open(&bed, is_single(state), two_clients);
+	a = wire_connect(&bed);
+	b = wire_connect(&bed);
+	c = wire_connect(&bed);
+	wire_expect(&bed, c, "-ERR max number of clients reached\r\n");
+	wire_expect_end(&bed, c);
 	assert_int_equal(clients_count(bed.clients), 2);
 	close(a);
 	BED_UNTIL(&bed, bed.closed == 1);
 	close(c);
-	c = bed_connect(&bed);
-	bed_say(&bed, c, "ECHO in\r\n");
-	bed_expect(&bed, c, "$2\r\nin\r\n");
+	c = wire_connect(&bed);
+	wire_say(&bed, c, "ECHO in\r\n");
+	wire_expect(&bed, c, "$2\r\nin\r\n");
 	close(b);
 	close(c);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* Nobody, until LOGIN ends: root and the own user are somebody else's peers. */
@@ -390,18 +390,18 @@ static void nobody_has_small_limits(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), strangers);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "*11\r\n");
-	bed_expect(&bed, fd, "-ERR Protocol error: unauthenticated multibulk length\r\n");
-	bed_expect_end(&bed, fd);
+	wire_open(&bed, is_single(state), strangers);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "*11\r\n");
+	wire_expect(&bed, fd, "-ERR Protocol error: unauthenticated multibulk length\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "*2\r\n$4\r\nECHO\r\n$16385\r\n");
-	bed_expect(&bed, fd, "-ERR Protocol error: unauthenticated bulk length\r\n");
-	bed_expect_end(&bed, fd);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "*2\r\n$4\r\nECHO\r\n$16385\r\n");
+	wire_expect(&bed, fd, "-ERR Protocol error: unauthenticated bulk length\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void what_follows_a_login_has_the_limits_of_somebody(void **state)
@@ -409,17 +409,17 @@ static void what_follows_a_login_has_the_limits_of_somebody(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), strangers);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LOGIN x\r\nCOUNT 2 3 4 5 6 7 8 9 10 11 12\r\n*11\r\n$5\r\nCOUNT\r\n");
+	wire_open(&bed, is_single(state), strangers);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LOGIN x\r\nCOUNT 2 3 4 5 6 7 8 9 10 11 12\r\n*11\r\n$5\r\nCOUNT\r\n");
 	for (int i = 0; i < 10; i++)
-		bed_say(&bed, fd, "$1\r\nx\r\n");
-	bed_expect_nothing(&bed, fd);
+		wire_say(&bed, fd, "$1\r\nx\r\n");
+	wire_expect_nothing(&bed, fd);
 	assert_int_equal(bed.dispatched, 1);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "+OK\r\n:12\r\n:11\r\n");
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "+OK\r\n:12\r\n:11\r\n");
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void a_missing_reply_is_an_error(void **state)
@@ -427,14 +427,14 @@ static void a_missing_reply_is_an_error(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "BAD\r\nECHO a\r\n");
-	bed_expect(&bed, fd, "-ERR internal error: the command gave no reply\r\n$1\r\na\r\n");
-	bed_say(&bed, fd, "KILL\r\n");
-	bed_expect_end(&bed, fd);
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "BAD\r\nECHO a\r\n");
+	wire_expect(&bed, fd, "-ERR internal error: the command gave no reply\r\n$1\r\na\r\n");
+	wire_say(&bed, fd, "KILL\r\n");
+	wire_expect_end(&bed, fd);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void limited_rate(struct config *config)
@@ -449,17 +449,17 @@ static void a_rate_delays(void **state)
 	uint64_t begun;
 	int fd;
 
-	bed_open(&bed, is_single(state), limited_rate);
-	fd = bed_connect(&bed);
+	wire_open(&bed, is_single(state), limited_rate);
+	fd = wire_connect(&bed);
 	begun = now_ns();
 	for (int i = 0; i < 25; i++)
-		bed_say(&bed, fd, "ECHO a\r\n");
+		wire_say(&bed, fd, "ECHO a\r\n");
 	for (int i = 0; i < 25; i++)
-		bed_expect(&bed, fd, "$1\r\na\r\n");
+		wire_expect(&bed, fd, "$1\r\na\r\n");
 	/* At least: four intervals, less what the clock rounds. That it is not much more is not for a test. */
 	assert_true(now_ns() - begun > 3 * 50000000ull);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void short_idle(struct config *config)
@@ -472,19 +472,19 @@ static void an_idle_client_is_closed_but_not_one_that_waits(void **state)
 	struct bed bed;
 	int idle, waiting;
 
-	bed_open(&bed, is_single(state), short_idle);
-	idle = bed_connect(&bed);
-	waiting = bed_connect(&bed);
-	bed_say(&bed, waiting, "LATER a\r\n");
-	bed_expect_end(&bed, idle);
+	wire_open(&bed, is_single(state), short_idle);
+	idle = wire_connect(&bed);
+	waiting = wire_connect(&bed);
+	wire_say(&bed, waiting, "LATER a\r\n");
+	wire_expect_end(&bed, idle);
 	BED_UNTIL(&bed, bed.closed == 1);
-	bed_expect_nothing(&bed, waiting);
-	bed_end(&bed, 0);
-	bed_expect(&bed, waiting, "$1\r\na\r\n");
-	bed_expect_end(&bed, waiting);
+	wire_expect_nothing(&bed, waiting);
+	wire_end(&bed, 0);
+	wire_expect(&bed, waiting, "$1\r\na\r\n");
+	wire_expect_end(&bed, waiting);
 	close(idle);
 	close(waiting);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void drained(void *arg)
@@ -498,22 +498,22 @@ static void draining_answers_what_runs_and_takes_nothing_new(void **state)
 	struct bed bed;
 	int fd, other;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\n");
 	BED_UNTIL(&bed, bed.laters == 1);
 	clients_drain(bed.clients, 60000, drained, &bed);
-	bed_say(&bed, fd, "ECHO never\r\n");
-	bed_expect_nothing(&bed, fd);
+	wire_say(&bed, fd, "ECHO never\r\n");
+	wire_expect_nothing(&bed, fd);
 	assert_false(bed.drained);
 	other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	memcpy(un.sun_path, bed.path, strlen(bed.path) + 1);
 	assert_int_equal(connect(other, (struct sockaddr *)&un, sizeof(un)), -1);
 	close(other);
-	bed_end(&bed, 0);
-	bed_expect(&bed, fd, "$1\r\na\r\n");
+	wire_end(&bed, 0);
+	wire_expect(&bed, fd, "$1\r\na\r\n");
 	BED_UNTIL(&bed, bed.drained);
-	bed_close(&bed);
+	wire_close(&bed);
 	assert_int_equal(bed.dispatched, 1);
 	close(fd);
 }
@@ -523,14 +523,14 @@ static void draining_ends_after_its_time(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\n");
 	BED_UNTIL(&bed, bed.laters == 1);
 	clients_drain(bed.clients, 20, drained, &bed);
 	BED_UNTIL(&bed, bed.drained);
 	assert_non_null(bed.later[0]);
-	bed_close(&bed);
+	wire_close(&bed);
 	close(fd);
 }
 
@@ -539,17 +539,17 @@ static void two_requests_end_of_a_client_that_reset(void **state)
 	struct bed bed;
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\nBIG 100000\r\nLATER b\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\nBIG 100000\r\nLATER b\r\n");
 	BED_UNTIL(&bed, bed.laters == 2);
 	close(fd);
-	bed_end(&bed, 0);
+	wire_end(&bed, 0);
 	for (int i = 0; i < 10; i++)
-		bed_turn(&bed);
-	bed_end(&bed, 1);
+		wire_turn(&bed);
+	wire_end(&bed, 1);
 	BED_UNTIL(&bed, bed.closed == 1);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* All descriptors are in use: who connects is told, and the next is served when there are some again. */
@@ -561,35 +561,35 @@ static void running_out_of_descriptors_is_told_and_passes(void **state)
 	struct rlimit limit, low;
 	struct bed bed;
 
-	bed_open(&bed, is_single(state), NULL);
+	wire_open(&bed, is_single(state), NULL);
 	/* Before the first round: the ring goes by the limit there was when it was asked to accept. */
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low = limit;
 	low.rlim_cur = 64;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "ECHO a\r\n");
-	bed_expect(&bed, fd, "$1\r\na\r\n");
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "ECHO a\r\n");
+	wire_expect(&bed, fd, "$1\r\na\r\n");
 	more = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	while (fillers < 64 && (filler[fillers] = dup(0)) >= 0)
 		fillers++;
 	log_init(0); /* the line it says is not for the test's output */
 	memcpy(un.sun_path, bed.path, strlen(bed.path) + 1);
 	assert_int_equal(connect(more, (struct sockaddr *)&un, sizeof(un)), 0);
-	bed_expect(&bed, more, "-ERR max number of clients reached\r\n");
-	bed_expect_end(&bed, more);
+	wire_expect(&bed, more, "-ERR max number of clients reached\r\n");
+	wire_expect_end(&bed, more);
 	assert_true(metrics_value(METRIC_ACCEPT_FAILED) > before);
-	bed_say(&bed, fd, "ECHO b\r\n");
-	bed_expect(&bed, fd, "$1\r\nb\r\n");
+	wire_say(&bed, fd, "ECHO b\r\n");
+	wire_expect(&bed, fd, "$1\r\nb\r\n");
 	while (fillers)
 		close(filler[--fillers]);
 	close(more);
-	more = bed_connect(&bed);
-	bed_say(&bed, more, "ECHO c\r\n");
-	bed_expect(&bed, more, "$1\r\nc\r\n");
+	more = wire_connect(&bed);
+	wire_say(&bed, more, "ECHO c\r\n");
+	wire_expect(&bed, more, "$1\r\nc\r\n");
 	close(more);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
@@ -601,13 +601,13 @@ static void a_stale_socket_is_replaced_and_a_live_one_is_not(void **state)
 	struct bed bed;
 	int fd, stale;
 
-	bed_open(&bed, is_single(state), NULL);
+	wire_open(&bed, is_single(state), NULL);
 	setup = (struct clients_setup){ .loop = bed.loop, .config = &bed.config, .access = bed.access };
 	log_init(0);
 	assert_int_equal(clients_create(&setup, &second), -EADDRINUSE);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "ECHO a\r\n");
-	bed_expect(&bed, fd, "$1\r\na\r\n");
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "ECHO a\r\n");
+	wire_expect(&bed, fd, "$1\r\na\r\n");
 	close(fd);
 	clients_destroy(bed.clients);
 	memcpy(un.sun_path, bed.path, strlen(bed.path) + 1);
@@ -615,9 +615,9 @@ static void a_stale_socket_is_replaced_and_a_live_one_is_not(void **state)
 	assert_int_equal(bind(stale, (struct sockaddr *)&un, sizeof(un)), 0);
 	close(stale);
 	assert_int_equal(clients_create(&setup, &bed.clients), 0);
-	fd = bed_connect(&bed);
+	fd = wire_connect(&bed);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void open_mode(struct config *config)
@@ -630,10 +630,10 @@ static void the_socket_has_the_mode_that_was_asked_for(void **state)
 	struct stat st;
 	struct bed bed;
 
-	bed_open(&bed, is_single(state), open_mode);
+	wire_open(&bed, is_single(state), open_mode);
 	assert_int_equal(stat(bed.path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void names_are_plain(void **state)
@@ -644,9 +644,9 @@ static void names_are_plain(void **state)
 	char peer[64];
 	int fd;
 
-	bed_open(&bed, is_single(state), NULL);
-	fd = bed_connect(&bed);
-	bed_say(&bed, fd, "LATER a\r\n");
+	wire_open(&bed, is_single(state), NULL);
+	fd = wire_connect(&bed);
+	wire_say(&bed, fd, "LATER a\r\n");
 	BED_UNTIL(&bed, bed.laters == 1);
 	client = bed.later[0]->client;
 	assert_int_equal(client_set_name(client, "pool-1", 6), 0);
@@ -662,7 +662,7 @@ static void names_are_plain(void **state)
 	assert_int_equal(info.under_way, 1);
 	assert_int_equal(info.bytes_in, 9);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 #define BOTH(test) { #test, test, NULL, NULL, NULL }, { #test "_without_multishot", test, NULL, NULL, "single" }

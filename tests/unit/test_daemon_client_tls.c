@@ -77,7 +77,7 @@ static void open_bed(struct bed *bed, bool single, bool certificates)
 	assert_int_equal(listen(fd, 16), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
 	with_ca = certificates;
-	bed_open_inherited(bed, single, change, fd); /* it is the bed's from here on */
+	wire_open_inherited(bed, single, change, fd); /* it is the bed's from here on */
 }
 
 /* ---- a client ---- */
@@ -94,14 +94,14 @@ static int tcp_connect(struct bed *bed)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	bed_turn(bed);
+	wire_turn(bed);
 	return fd;
 }
 
 /* Calls until it is no longer a matter of waiting. */
 #define WAIT(p, code, call)                                                                                                      \
 	do {                                                                                                                     \
-		bed_turn((p)->bed);                                                                                              \
+		wire_turn((p)->bed);                                                                                              \
 		(code) = (call);                                                                                                 \
 	} while ((code) == GNUTLS_E_AGAIN || (code) == GNUTLS_E_INTERRUPTED)
 
@@ -184,13 +184,13 @@ static void a_known_certificate_is_its_user(void **state)
 	client_info(bed.later[0]->client, &info);
 	assert_string_equal(info.transport, "tls");
 	assert_int_equal(strncmp(info.peer, "127.0.0.1:", 10), 0);
-	bed_end(&bed, 0);
+	wire_end(&bed, 0);
 	peer_expect(&p, "$1\r\nb\r\n");
 	peer_say(&p, "QUIT\r\n");
 	peer_expect(&p, "+OK\r\n");
 	assert_int_equal(peer_end(&p), 0);
 	peer_close(&p);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void another_authority_gets_nothing_done(void **state)
@@ -213,7 +213,7 @@ static void another_authority_gets_nothing_done(void **state)
 		BED_UNTIL(&bed, bed.closed == i + 1);
 	}
 	assert_int_equal(bed.dispatched, 0);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void without_a_certificate_one_is_nobody_until_auth(void **state)
@@ -227,7 +227,7 @@ static void without_a_certificate_one_is_nobody_until_auth(void **state)
 	peer_expect(&p, "$1\r\na\r\n-ERR Protocol error: unauthenticated multibulk length\r\n");
 	assert_int_equal(peer_end(&p), 0);
 	peer_close(&p);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void plain_text_is_refused(void **state)
@@ -244,7 +244,7 @@ static void plain_text_is_refused(void **state)
 	assert_int_equal(metrics_value(METRIC_ERROR_PROTOCOL), before + 1);
 	assert_int_equal(bed.dispatched, 0);
 	close(fd);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 static void large_replies_come_whole(void **state)
@@ -270,7 +270,7 @@ static void large_replies_come_whole(void **state)
 	}
 	assert_int_equal(got, SIZE + 2);
 	peer_close(&p);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 /* A plain listener that is inherited serves this machine only. */
@@ -285,13 +285,13 @@ static void an_inherited_listener_beyond_loopback_needs_tls(void **state)
 	(void)state;
 	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any)), 0);
 	assert_int_equal(listen(fd, 1), 0);
-	bed_open(&bed, false, NULL);
+	wire_open(&bed, false, NULL);
 	setup = (struct clients_setup){ .loop = bed.loop, .config = &bed.config, .access = bed.access };
 	setup.inherited = &fd;
 	setup.inherited_count = 1;
 	log_init(0);
 	assert_int_equal(clients_create(&setup, &clients), -EACCES);
-	bed_close(&bed);
+	wire_close(&bed);
 }
 
 #define BOTH(test) { #test, test, NULL, NULL, NULL }, { #test "_without_multishot", test, NULL, NULL, "single" }
