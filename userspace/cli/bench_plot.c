@@ -49,18 +49,6 @@ static void axes_init(struct axes *axes, const struct bench_result *r)
 	axes->y_max = pow(10, ceil(log10(high / 1e6 * 1.1)));
 }
 
-static void text(FILE *f, double x, double y, const char *anchor, const char *attributes, const char *string)
-{
-	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, attributes);
-	for (const char *c = string; *c; c++) {
-		if (*c == '<' || *c == '>' || *c == '&')
-			fprintf(f, "&#%d;", *c);
-		else
-			fputc(*c, f);
-	}
-	fprintf(f, "</text>\n");
-}
-
 static const char *number(char buffer[32], double value)
 {
 	snprintf(buffer, 32, value < 10 ? "%.1f" : "%.0f", value);
@@ -76,7 +64,7 @@ static void draw_axes(FILE *f, const struct axes *axes, const struct bench_resul
 
 		fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#cccccc\"/>\n", LEFT, y, RIGHT, y);
 		snprintf(buffer, sizeof(buffer), "%g", decade);
-		text(f, LEFT - 8, y + 4, "end", "fill=\"#333333\"", buffer);
+		cli_svg_text(f, LEFT - 8, y + 4, "end", "fill=\"#333333\"", buffer);
 		for (int i = 2; i < 10 && decade * i < axes->y_max; i++)
 			fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT, y_of(axes, decade * i),
 				RIGHT, y_of(axes, decade * i));
@@ -86,13 +74,13 @@ static void draw_axes(FILE *f, const struct axes *axes, const struct bench_resul
 
 		fprintf(f, "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" stroke=\"#dddddd\"/>\n", x, TOP, x, BOTTOM);
 		snprintf(buffer, sizeof(buffer), "%" PRIu32, r->options->batches[i]);
-		text(f, x, BOTTOM + 20, "middle", "fill=\"#333333\"", buffer);
+		cli_svg_text(f, x, BOTTOM + 20, "middle", "fill=\"#333333\"", buffer);
 	}
 	fprintf(f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#333333\"/>\n", LEFT, TOP, RIGHT - LEFT,
 		BOTTOM - TOP);
-	text(f, (LEFT + RIGHT) / 2.0, BOTTOM + 46, "middle", "font-size=\"15\"", "probes per call (log)");
+	cli_svg_text(f, (LEFT + RIGHT) / 2.0, BOTTOM + 46, "middle", "font-size=\"15\"", "probes per call (log)");
 	fprintf(f, "<g transform=\"translate(24 %.1f) rotate(-90)\">\n", (TOP + BOTTOM) / 2.0);
-	text(f, 0, 0, "middle", "font-size=\"15\"", "million comparisons a second (log)");
+	cli_svg_text(f, 0, 0, "middle", "font-size=\"15\"", "million comparisons a second (log)");
 	fprintf(f, "</g>\n");
 }
 
@@ -157,7 +145,7 @@ static void draw_series(FILE *f, const struct axes *axes, const struct bench_res
 			continue;
 		fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\"/>\n", x, y, colour);
 		/* The streamed numbers hang below, so that they do not cover the resident ones where both meet. */
-		text(f, x, resident ? y - 10 : y + 20, "middle", style, number(buffer, rate));
+		cli_svg_text(f, x, resident ? y - 10 : y + 20, "middle", style, number(buffer, rate));
 	}
 }
 
@@ -169,8 +157,8 @@ static void draw_key(FILE *f, int row, const char *style, bool marker, const cha
 	if (marker)
 		fprintf(f, "<circle cx=\"%d\" cy=\"%.1f\" r=\"4.5\" stroke=\"none\" %s/>\n", RIGHT + 35, y,
 			strstr(style, RESIDENT_COLOUR) ? "fill=\"#0072b2\"" : "fill=\"#d55e00\"");
-	text(f, RIGHT + 60, y + 4, "start", "", title);
-	text(f, RIGHT + 60, y + 21, "start", "fill=\"#666666\" font-size=\"12\"", detail);
+	cli_svg_text(f, RIGHT + 60, y + 4, "start", "", title);
+	cli_svg_text(f, RIGHT + 60, y + 21, "start", "fill=\"#666666\" font-size=\"12\"", detail);
 }
 
 static const char RAM_STYLE[] = "stroke=\"#0072b2\" stroke-dasharray=\"7 4\"";
@@ -224,10 +212,10 @@ void bench_plot_write(FILE *f, const struct bench_result *r)
 		WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT, LEFT, TOP, RIGHT - LEFT, BOTTOM - TOP);
 	snprintf(title, sizeof(title), "lineup: exact search of %" PRIu64 " templates of %" PRIu32 " components", r->gallery.templates,
 		 r->gallery.dim);
-	text(f, LEFT, 32, "start", "font-size=\"18\"", title);
+	cli_svg_text(f, LEFT, 32, "start", "font-size=\"18\"", title);
 	snprintf(title, sizeof(title), "%s, %s, %" PRIu32 " threads, k = %" PRIu32 ", median of %" PRIu32 " rounds",
 		 bench_on_devices(r) ? r->devices.name : r->cpu, r->backend, r->threads, r->options->k, r->options->rounds);
-	text(f, LEFT, 54, "start", "fill=\"#666666\"", title);
+	cli_svg_text(f, LEFT, 54, "start", "fill=\"#666666\"", title);
 	draw_axes(f, &axes, r);
 	draw_limit(f, &axes, r, BENCH_RAM, true, RAM_STYLE);
 	draw_limit(f, &axes, r, BENCH_DEVICE, true, RAM_STYLE);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lineup.h"
 
@@ -178,5 +179,10 @@ unsigned int cli_columns(const char *text);
 void cli_print_tsv(uint64_t probe, const struct lineup_candidate *candidates, uint32_t count);
 /* Prints the same for people. @threshold: candidates had to reach one. */
 void cli_print_table(uint64_t probe, const struct lineup_candidate *candidates, uint32_t count, bool threshold);
+
+/* svg.c */
+
+/* A text element at (@x, @y), in pixels; @anchor: "start", "middle", "end"; @attributes: others of the element. */
+void cli_svg_text(FILE *f, double x, double y, const char *anchor, const char *attributes, const char *string);
 
 #endif

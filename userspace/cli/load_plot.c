@@ -37,18 +37,6 @@ static double rate_y(const struct axes *a, double rate)
 	return BOTTOM - (BOTTOM - LOWER) * fmin(rate, a->x_max) / a->x_max;
 }
 
-static void text(FILE *f, double x, double y, const char *anchor, const char *attributes, const char *string)
-{
-	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, attributes);
-	for (const char *c = string; *c; c++) {
-		if (*c == '<' || *c == '>' || *c == '&')
-			fprintf(f, "&#%d;", *c);
-		else
-			fputc(*c, f);
-	}
-	fprintf(f, "</text>\n");
-}
-
 /* A round step that makes at most eight of @most. */
 static double tick(double most)
 {
@@ -83,7 +71,7 @@ static void draw_axes(FILE *f, const struct axes *a)
 
 		fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#cccccc\"/>\n", LEFT, y, RIGHT, y);
 		snprintf(number, sizeof(number), "%g", ms);
-		text(f, LEFT - 8, y + 4, "end", "fill=\"#333333\"", number);
+		cli_svg_text(f, LEFT - 8, y + 4, "end", "fill=\"#333333\"", number);
 		for (int i = 2; i < 10 && ms * i < a->y_max; i++)
 			fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT,
 				latency_y(a, ms * i), RIGHT, latency_y(a, ms * i));
@@ -93,21 +81,21 @@ static void draw_axes(FILE *f, const struct axes *a)
 
 		snprintf(number, sizeof(number), "%g", rate);
 		fprintf(f, "<path d=\"M %.1f %d V %d M %.1f %d V %d\" stroke=\"#dddddd\"/>\n", x, TOP, MIDDLE, x, LOWER, BOTTOM);
-		text(f, x, BOTTOM + 20, "middle", "fill=\"#333333\"", number);
+		cli_svg_text(f, x, BOTTOM + 20, "middle", "fill=\"#333333\"", number);
 	}
 	for (double rate = step; rate <= a->x_max; rate += step * (a->x_max / step > 4 ? 2 : 1)) {
 		snprintf(number, sizeof(number), "%g", rate);
-		text(f, LEFT - 8, rate_y(a, rate) + 4, "end", "fill=\"#333333\"", number);
+		cli_svg_text(f, LEFT - 8, rate_y(a, rate) + 4, "end", "fill=\"#333333\"", number);
 		fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#eeeeee\"/>\n", LEFT, rate_y(a, rate), RIGHT,
 			rate_y(a, rate));
 	}
 	fprintf(f, "<path d=\"M %d %d H %d V %d H %d Z M %d %d H %d V %d H %d Z\" fill=\"none\" stroke=\"#333333\"/>\n", LEFT, TOP,
 		RIGHT, MIDDLE, LEFT, LEFT, LOWER, RIGHT, BOTTOM, LEFT);
-	text(f, (LEFT + RIGHT) / 2.0, BOTTOM + 46, "middle", "font-size=\"15\"", "offered load, requests a second");
+	cli_svg_text(f, (LEFT + RIGHT) / 2.0, BOTTOM + 46, "middle", "font-size=\"15\"", "offered load, requests a second");
 	fprintf(f, "<g transform=\"translate(24 %.1f) rotate(-90)\">\n", (TOP + MIDDLE) / 2.0);
-	text(f, 0, 0, "middle", "font-size=\"15\"", "latency, ms (log)");
+	cli_svg_text(f, 0, 0, "middle", "font-size=\"15\"", "latency, ms (log)");
 	fprintf(f, "</g>\n<g transform=\"translate(24 %.1f) rotate(-90)\">\n", (LOWER + BOTTOM) / 2.0);
-	text(f, 0, 0, "middle", "font-size=\"15\"", "answered / s");
+	cli_svg_text(f, 0, 0, "middle", "font-size=\"15\"", "answered / s");
 	fprintf(f, "</g>\n");
 }
 
@@ -127,7 +115,7 @@ static void draw_latency(FILE *f, const struct axes *a, const struct load_result
 					latency_y(a, load_quantile_ms(&r->step[i].search, lines[q].quantile)), lines[q].colour);
 		fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"2.2\"/>\n", RIGHT + 20,
 			TOP + 14 + (int)q * 26, RIGHT + 52, TOP + 14 + (int)q * 26, lines[q].colour);
-		text(f, RIGHT + 60, TOP + 18 + (double)q * 26, "start", "", lines[q].name);
+		cli_svg_text(f, RIGHT + 60, TOP + 18 + (double)q * 26, "start", "", lines[q].name);
 	}
 }
 
@@ -145,10 +133,10 @@ static void draw_achieved(FILE *f, const struct axes *a, const struct load_resul
 			rate_y(a, (double)r->step[i].search.in_time / fmax(r->step[i].seconds, 1e-9)));
 	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#009e73\" stroke-width=\"2.2\"/>\n", RIGHT + 20,
 		LOWER + 14, RIGHT + 52, LOWER + 14);
-	text(f, RIGHT + 60, LOWER + 18, "start", "", "answered");
+	cli_svg_text(f, RIGHT + 60, LOWER + 18, "start", "", "answered");
 	fprintf(f, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"#999999\" stroke-dasharray=\"3 4\"/>\n", RIGHT + 20,
 		LOWER + 40, RIGHT + 52, LOWER + 40);
-	text(f, RIGHT + 60, LOWER + 44, "start", "", "all of them");
+	cli_svg_text(f, RIGHT + 60, LOWER + 44, "start", "", "all of them");
 }
 
 static void write_plot(FILE *f, const struct load_result *r)
@@ -166,14 +154,14 @@ static void write_plot(FILE *f, const struct load_result *r)
 		WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
 	snprintf(title, sizeof(title), "lineupd: %" PRIu64 " templates of %" PRIu32 " components, exact search",
 		 r->gallery.templates, r->gallery.dim);
-	text(f, LEFT, 34, "start", "font-size=\"18\"", title);
+	cli_svg_text(f, LEFT, 34, "start", "font-size=\"18\"", title);
 	snprintf(title, sizeof(title),
 		 "open loop, %s arrivals, %" PRIu32 " probe%s a request, k = %" PRIu32 ", %" PRIu32
 		 " connections, %g s a step, %g enrolments/s",
 		 o->constant ? "constant" : "Poisson", o->batch, o->batch == 1 ? "" : "s", o->k, o->connections, o->seconds,
 		 o->enrol_rate);
-	text(f, LEFT, 56, "start", "fill=\"#666666\"", title);
-	text(f, LEFT, 74, "start", "fill=\"#666666\" font-size=\"12\"", "latency from the time a request was due, sent or not");
+	cli_svg_text(f, LEFT, 56, "start", "fill=\"#666666\"", title);
+	cli_svg_text(f, LEFT, 74, "start", "fill=\"#666666\" font-size=\"12\"", "latency from the time a request was due, sent or not");
 	draw_axes(f, &axes);
 	draw_latency(f, &axes, r);
 	draw_achieved(f, &axes, r);
