@@ -291,7 +291,6 @@ static void a_share_that_goes_ends_every_query_once(void **state)
 	for (uint32_t round = 0; round < 12; round++) {
 		struct asked asked[20];
 		struct place place;
-		uint32_t ended = 0;
 
 		place_open(&place, SHARE(.probes_max = 3, .residency = round % 2 ? LINEUP_STREAMED : LINEUP_RESIDENT), 2);
 		for (uint32_t i = 0; i < 20; i++)
@@ -307,7 +306,6 @@ static void a_share_that_goes_ends_every_query_once(void **state)
 				assert_int_equal(asked[i].err, -ECANCELED);
 			else
 				asked_check(place.bed, &asked[i]);
-			ended += asked[i].err != 0;
 			asked_fini(&asked[i]);
 		}
 		place_close(&place);
