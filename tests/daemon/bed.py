@@ -5,6 +5,7 @@
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -437,6 +438,16 @@ def free_port():
         return s.getsockname()[1]
 
 
+def sanitizers_are_silent(directory):
+    """A daemon that is killed at the end of a fact tells nothing by its exit status; its log does."""
+    path = os.path.join(directory, "log")
+    if os.path.exists(path):
+        with open(path, errors="replace") as f:
+            said = f.read()
+        report = re.search("(WARNING: ThreadSanitizer|ERROR: (Address|Leak)Sanitizer|runtime error:)", said)
+        assert not report, said[max(0, report.start() - 200) : report.start() + 6000]
+
+
 def main(facts, arguments=None):
     """Runs functions named for what they show, each with a directory of its own that is gone afterwards, and prints TAP. Arguments name those to run."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -448,6 +459,7 @@ def main(facts, arguments=None):
         directory = tempfile.mkdtemp(prefix="lineupd-test.")
         try:
             fact(directory)
+            sanitizers_are_silent(directory)
             print("ok %d - %s" % (place, fact.__name__), flush=True)
         except Skip as reason:
             print("%s\nok %d # SKIP %s" % (reason, place, fact.__name__), flush=True)
