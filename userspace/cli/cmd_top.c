@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // lineup top: what lineupd does, from LINEUP.STATS, once or again and again.
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -245,6 +246,7 @@ static int watch(struct cli *cli, struct top *t)
 	struct termios old, raw;
 	int status = 0;
 
+	assert(t->remote);
 	if (live) {
 		tcgetattr(STDIN_FILENO, &old);
 		raw = old;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A share on GPUs: passes over a base that the devices keep, while the crew scans what is not in it.
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,7 @@ static uint64_t gone_since(const struct lineup_gpu_share *gpu, const struct line
 {
 	uint64_t gone = 0;
 
+	assert(gpu->searcher && gpu->view);
 	for (uint32_t i = 0; i < gpu->view->part_count; i++) {
 		uint32_t slot = gpu->view->parts[i]->slot, index = slot < view->slots ? view->segment_of[slot] : LINEUP_SHARE_NONE;
 		uint64_t there = gpu->searcher->snapshot->segments[i].rows_deleted;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Passes of the stream for the parts that are not in memory: when one begins, over what, and the blocks it brings.
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,9 +212,14 @@ void lineup_share_release(struct lineup_share *share, struct lineup_share_unit *
 
 static int load_block(struct lineup_share *share, struct lineup_stream_block *block)
 {
-	struct lineup_share_part *part = share->stream_parts[block->segment];
-	uint64_t bytes = part->segment->shape.block_bytes;
-	int err = lineup_stream_verify(share->stream, block);
+	struct lineup_share_part *part;
+	uint64_t bytes;
+	int err;
+
+	assert(share->stream_parts);
+	part = share->stream_parts[block->segment];
+	bytes = part->segment->shape.block_bytes;
+	err = lineup_stream_verify(share->stream, block);
 
 	if (!err) {
 		memcpy(part->memory + block->block * bytes, block->data, bytes);
