@@ -526,15 +526,17 @@ analyzer_finds_nothing()
 		#define cli_usage(...) ((void)cli_usage(__VA_ARGS__), CLI_USAGE)
 		#define cli_status(cli, err) ({ int err_ = (err); (void)cli_status(cli, err_); err_ ? CLI_FAILED : CLI_DONE; })
 	END
-	for file in userspace/lib/*.c userspace/lib/vulkan/*.c userspace/cli/*.c; do
+	for file in userspace/lib/*.c userspace/lib/vulkan/*.c userspace/cli/*.c userspace/daemon/*.c; do
 		case $file in
 		*/score_avx* | */score_neon* | */vulkan/shaders.c) continue ;;
 		*/vulkan/stubs.c) ;;
 		*/vulkan/*) has_vulkan || continue ;;
+		*/daemon/*) has_daemon || continue ;;
 		esac
 		case $file in
 		*/lib/*) include="-Iuserspace/lib -include $out/analyzer-lib.h" ;;
 		*/cli/*) include="-Iuserspace/cli -include $out/analyzer-cli.h" ;;
+		*/daemon/*) include= ;;
 		esac
 		! grep -qE '^int (lineup|cli)_(fail|fault_set|usage|status)\(' "$file" || include=${include% -include*}
 		echo "$file $include"

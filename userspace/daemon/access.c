@@ -195,13 +195,12 @@ static int read_secret(const struct config_user *from, struct user *user, char e
 	const char *path = from->secret_file;
 	struct stat stat;
 	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = 0;
 
 	if (fd < 0 || fstat(fd, &stat))
 		err = errno;
 	else if (!S_ISREG(stat.st_mode) || stat.st_mode & (S_IWGRP | S_IRWXO))
 		err = EPERM;
-	else if ((got = pread(fd, line, sizeof(line) - 1, 0)) < 0)
+	else if (pread(fd, line, sizeof(line) - 1, 0) < 0)
 		err = errno;
 	if (fd >= 0)
 		close(fd);

@@ -59,7 +59,7 @@ void *buffer_reserve(struct buffer *buffer, size_t size)
 		buffer->failed = true;
 		return NULL;
 	}
-	if (buffer->size)
+	if (buffer->data)
 		memcpy(data, buffer->data, buffer->size);
 	memory_put(buffer->data, buffer->capacity);
 	buffer->data = data;

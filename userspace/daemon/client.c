@@ -76,7 +76,11 @@ static void rate_fire(struct loop_timer *timer)
 
 static void describe_peer(struct client *client)
 {
-	struct sockaddr_storage address = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} address = { .any.sa_family = AF_UNSPEC };
 	struct ucred cred = { .uid = (uid_t)-1 };
 	socklen_t size = client->kind == CONFIG_UNIX ? sizeof(cred) : sizeof(address);
 	char host[INET6_ADDRSTRLEN] = "?";
@@ -88,18 +92,14 @@ static void describe_peer(struct client *client)
 		access_peer(client->clients->access, cred.uid, &client->session);
 		return;
 	}
-	if (getpeername(client->fd, (struct sockaddr *)&address, &size))
+	if (getpeername(client->fd, &address.any, &size))
 		return;
-	if (address.ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
-
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(client->peer, sizeof(client->peer), "%s:%u", host, ntohs(in->sin_port));
+	if (address.any.sa_family == AF_INET) {
+		inet_ntop(AF_INET, &address.in.sin_addr, host, sizeof(host));
+		snprintf(client->peer, sizeof(client->peer), "%s:%u", host, ntohs(address.in.sin_port));
 	} else {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(client->peer, sizeof(client->peer), "[%s]:%u", host, ntohs(in6->sin6_port));
+		inet_ntop(AF_INET6, &address.in6.sin6_addr, host, sizeof(host));
+		snprintf(client->peer, sizeof(client->peer), "[%s]:%u", host, ntohs(address.in6.sin6_port));
 	}
 }
 

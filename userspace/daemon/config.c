@@ -374,7 +374,7 @@ bad:
 
 int config_read(const char *path, struct config *config, char error[512])
 {
-	struct stat stat;
+	struct stat stat = { 0 };
 	char *text = NULL;
 	ssize_t got;
 	int err = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -411,7 +411,7 @@ int config_for_directory(const char *directory, struct config *config, char erro
 	} else {
 		err = default_listener(config, error);
 	}
-	if (!err)
+	if (!err && path)
 		memcpy(config->directory, path, strlen(path) + 1);
 	free(path);
 	return err;

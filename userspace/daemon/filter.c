@@ -2,6 +2,7 @@
 // FILTER expressions: compiled once into operations for a stack of values, then run over the attributes of many elements.
 #include "filter.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -379,7 +380,7 @@ void filter_destroy(struct filter *filter)
 /* A field's value; false: it is none that an expression can use, since there is an object in it. */
 static bool json_value(const json_t *json, struct value *v)
 {
-	struct value item;
+	struct value item = { .kind = NOTHING };
 
 	*v = (struct value){ .kind = NUMBER };
 	switch (json_typeof(json)) {
@@ -439,7 +440,7 @@ static bool equal(const struct value *a, const struct value *b)
 
 static bool is_in(const struct value *a, const struct value *b)
 {
-	struct value item;
+	struct value item = { .kind = NOTHING };
 
 	if (b->kind == ARRAY) {
 		for (size_t i = 0; i < b->size; i++) {
@@ -495,10 +496,12 @@ bool filter_matches(const struct filter *filter, const json_t *attributes)
 		if (s->op == VALUE) {
 			stack[n++] = filter->value[s->index];
 		} else if (s->op == FIELD) {
+			assert(s->index < filter->fields);
 			stack[n++] = field[s->index];
 		} else if (s->op == NOT) {
 			stack[n - 1] = (struct value){ .kind = NUMBER, .number = !to_bool(&stack[n - 1]) };
 		} else {
+			assert(n > 1);
 			n--;
 			stack[n - 1] = (struct value){ .kind = NUMBER, .number = apply(s->op, &stack[n - 1], &stack[n]) };
 		}
