@@ -1208,13 +1208,19 @@ rm -rf "$out/tmp" "$out/summary" "$out/times"
 mkdir -p "$out/tmp"
 tmp=$(cd "$out/tmp" && pwd)
 export XDG_CACHE_HOME=${tmp%/tmp}/cache # of pipelines: not the user's, but kept from run to run
+link=
+if [ ${#tmp} -gt 70 ]; then # a Unix socket's path has 107 bytes at most
+	link=$(mktemp -d /tmp/lineup.XXXXXX)
+	ln -s "$tmp" "$link/t"
+	tmp=$link/t
+fi
 inside_git && repository status --porcelain --untracked-files=all >"$out/status"
 
 # shellcheck disable=SC2086 # a list of words
 [ $# != 0 ] || set -- $stages
 wanted=$*
 declare -A machine_of
-trap 'for pid in "${machine_of[@]}"; do kill -- "-$pid" 2>/dev/null; done' EXIT
+trap 'for pid in "${machine_of[@]}"; do kill -- "-$pid" 2>/dev/null; done; [ -z "$link" ] || rm -rf "$link"' EXIT
 for stage; do
 	if ! declare -F "$stage" >/dev/null; then
 		echo "tests/run.sh: no stage $stage; there are:$stages"

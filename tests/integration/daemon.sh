@@ -44,8 +44,10 @@ stop()
 the_command_line_is_checked()
 {
 	daemon_is_there
-	"$LINEUPD" --version | grep -q '^lineupd [0-9]'
-	"$LINEUPD" --help-config | grep -q clients_max
+	"$LINEUPD" --version >out
+	grep -q '^lineupd [0-9]' out
+	"$LINEUPD" --help-config >out
+	grep -q clients_max out
 	status 2 "$LINEUPD" --nonsense
 	status 2 "$LINEUPD" a b
 	printf '[server]\nnonsense = 1\n' >bad.conf

@@ -136,8 +136,10 @@ many_rows_are_several_operations_that_are_done_once()
 	grep -q '^rows            40000$' first
 	lineup enrol lineup://g --vectors many.npy --op-id 0000000000000000000000000000000a >again
 	grep -q '^this operation was done before; nothing changed$' again
-	lineup info lineup://g | grep -q '^templates       40000 of 40000 subjects$'
-	lineup info lineup://g | grep -q '^sequence        3$'
+	lineup info lineup://g >info
+	grep -q '^templates       40000 of 40000 subjects$' info
+	lineup info lineup://g >info
+	grep -q '^sequence        3$' info
 }
 
 a_lost_reply_does_not_enrol_twice()
@@ -148,7 +150,8 @@ a_lost_reply_does_not_enrol_twice()
 	peer lose "$PWD/socket" LINEUP.ENROL
 	lineup enrol lineup://g --vectors some.npy --socket peer >out
 	grep -q '^this operation was done before; nothing changed$' out
-	lineup info lineup://g | grep -q '^templates       200 of 200 subjects$'
+	lineup info lineup://g >info
+	grep -q '^templates       200 of 200 subjects$' info
 }
 
 a_lost_reply_does_not_fail_a_deletion()
@@ -179,7 +182,8 @@ busy_is_tried_again()
 	lineup enrol lineup://g --vectors some.npy >/dev/null
 	peer busy "$PWD/socket" LINEUP.ENROL
 	lineup enrol lineup://g --vectors some.npy --socket peer >/dev/null
-	lineup info lineup://g | grep -q '^templates       20 of 20 subjects$'
+	lineup info lineup://g >info
+	grep -q '^templates       20 of 20 subjects$' info
 }
 
 replies_that_make_no_sense_are_refused()
@@ -255,7 +259,8 @@ load_measures_and_leaves_nothing_behind()
 		        assert s["latency_ns_at_most"][-1][1] == s["due"], s
 		        assert 0 < s["p50_ms"] <= s["p99_ms"] <= s["p99_9_ms"] <= s["max_ms"], s
 	END
-	lineup info lineup://g | grep -q '^templates       500 of 500 subjects$'
+	lineup info lineup://g >info
+	grep -q '^templates       500 of 500 subjects$' info
 }
 
 load_tells_errors_by_kind()
