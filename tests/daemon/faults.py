@@ -548,8 +548,9 @@ def a_client_that_does_not_read_harms_nobody(directory):
         before = daemon.memory_kib()
         for _ in range(20):
             gallery.right(client)
-        # Its requests wait, so its replies do not pile up.
-        assert daemon.memory_kib() < before + 32768, (before, daemon.memory_kib())
+        # Its requests wait, so its replies do not pile up. A sanitizer keeps what is freed for a while.
+        most = 262144 if "asan" in bed.LINEUPD or "tsan" in bed.LINEUPD else 32768
+        assert daemon.memory_kib() < before + most, (before, daemon.memory_kib())
         deaf.close()
         gallery.right(client)
 
