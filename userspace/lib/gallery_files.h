@@ -357,7 +357,8 @@ void lineup_state_apply(struct lineup_state *state, const struct lineup_journal_
 void lineup_state_mark(struct lineup_state *state);
 void lineup_state_keep(struct lineup_state *state); /* the mark goes, what was applied stays */
 void lineup_state_undo(struct lineup_state *state); /* all goes back to the mark; cannot fail */
-/* Both as of the mark, if there is one. */
+/* What others may see: all three as of the mark, if there is one. */
+struct lineup_mark lineup_state_seen(const struct lineup_state *state);
 void lineup_state_now(const struct lineup_state *state, struct lineup_gallery_state *now);
 int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot);
 /* What a shorter history of the same gallery holds, with all that it needs its own: parts and deleted rows shared, the last chunk copied. */

@@ -57,8 +57,7 @@ static int add_slot(struct snapshot *snapshot, const struct lineup_state *state,
 	return 0;
 }
 
-/* What others may see. */
-static struct lineup_mark seen(const struct lineup_state *state)
+struct lineup_mark lineup_state_seen(const struct lineup_state *state)
 {
 	struct lineup_mark mark = {
 		.journal_rows = state->journal_rows,
@@ -79,7 +78,7 @@ static struct lineup_mark seen(const struct lineup_state *state)
 
 void lineup_state_now(const struct lineup_state *state, struct lineup_gallery_state *now)
 {
-	struct lineup_mark mark = seen(state);
+	struct lineup_mark mark = lineup_state_seen(state);
 	uint64_t deleted = 0;
 
 	*now = (struct lineup_gallery_state){
@@ -102,7 +101,7 @@ void lineup_state_now(const struct lineup_state *state, struct lineup_gallery_st
 
 int lineup_state_snapshot(const struct lineup_state *state, struct lineup_ctx *ctx, struct lineup_snapshot **snapshot)
 {
-	struct lineup_mark mark = seen(state);
+	struct lineup_mark mark = lineup_state_seen(state);
 	struct snapshot *p = calloc(1, sizeof(*p));
 	struct lineup_snapshot *s;
 	int err = 0;

@@ -494,17 +494,8 @@ int lineup_state_own(struct lineup_state *state, const struct lineup_places *pla
 
 void lineup_state_mark(struct lineup_state *state)
 {
-	state->mark = (struct lineup_mark){
-		.journal_rows = state->journal_rows,
-		.ops = state->ops,
-		.sequence = state->sequence,
-		.template_next = state->template_next,
-		.subjects = state->subjects,
-		.subject_next = state->subject_next,
-		.lists = state->lists,
-		.slots = state->slots,
-	};
-	memcpy(state->mark.digest, state->digest, sizeof(state->digest));
+	assert(!state->marked);
+	state->mark = lineup_state_seen(state);
 	state->marked = true;
 }
 
