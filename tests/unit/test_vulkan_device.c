@@ -88,6 +88,8 @@ static void session_begin(struct session *s)
 static void session_end(struct device_bed *bed, struct session *s)
 {
 	if (bed->device) {
+		/* What was submitted may run on where only the wait for it failed. */
+		bed->device->api.DeviceWaitIdle(bed->device->device);
 		/* Also where making them failed: all takes what is zero. */
 		lineup_vk_pipeline_destroy(bed->device, &s->kernel.pipeline);
 		lineup_vk_commands_destroy(bed->device, &s->commands);
